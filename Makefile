@@ -1,0 +1,81 @@
+# make demo       boot a virtual diskless cluster on this machine, print a table of its nodes
+# make demo-down  remove everything that the demo made
+# make test       every check and test; each of the targets below also runs alone
+# make bench      compare with the field's tools, write build/benchmarks.json
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+
+PYTHON       = $(shell setup/newest-python)
+NODE_PYTHON  = $(firstword $(shell command -v python3.9) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.9.*/bin/python3))
+VENV         = .venv
+BIN          = $(abspath $(VENV)/bin)
+COLLECTION   = .collections/ansible_collections/oneimage/cluster
+
+export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
+export ANSIBLE_CONFIG           := $(abspath ansible.cfg)
+PLAYBOOK     = $(BIN)/ansible-playbook -i inventories/lab
+
+.PHONY: demo demo-down test lint sanity units units-node contract molecule boot bench purge packages runtime checkers
+
+demo: runtime
+	$(PLAYBOOK) playbooks/lab.yml
+	$(PLAYBOOK) playbooks/diskless.yml
+
+demo-down: runtime
+	$(PLAYBOOK) playbooks/lab_down.yml
+
+# Rising cost; the boots close, so that pytest's summary is the last line.
+test: lint sanity units-node units contract molecule boot
+
+lint: checkers
+	$(BIN)/yamllint .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils
+	shellcheck setup/newest-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
+	$(BIN)/ansible-lint --offline --profile production
+	$(BIN)/antsibull-changelog lint
+	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs .
+
+sanity: checkers
+	setup/sanity $(VENV)
+
+units: checkers
+	$(BIN)/python -m pytest tests/unit
+
+# The modules run on the nodes' Python, from 3.9 on.
+units-node: packages
+ifeq ($(NODE_PYTHON),)
+	@echo "SKIPPED: no Python 3.9 on this machine, the unit tests run on the newest Python only"
+else
+	setup/virtual-environment .venv-node $(NODE_PYTHON) requirements-test-node.txt
+	.venv-node/bin/python -m pytest tests/unit/plugins/module_utils
+endif
+
+contract: checkers
+	$(BIN)/python -m pytest tests/contract
+
+molecule: checkers
+	PATH=$(BIN):$$PATH $(BIN)/molecule test --all
+
+boot: checkers
+	$(BIN)/python -m pytest tests/boot
+
+bench: checkers
+	$(BIN)/python tests/benchmarks/run.py build/benchmarks.json
+
+purge: demo-down
+	rm -rf /var/cache/oneimage .venv .venv-node .collections .cache
+
+packages:
+	@setup/debian-packages requirements-debian.txt
+
+runtime: packages $(COLLECTION)
+	@setup/virtual-environment $(VENV) $(PYTHON) requirements.txt
+
+checkers: packages $(COLLECTION)
+	@setup/virtual-environment $(VENV) $(PYTHON) requirements.txt requirements-test.txt
+
+$(COLLECTION):
+	@mkdir -p $(@D)
+	@ln -sfn $(CURDIR) $@
