@@ -7,13 +7,12 @@ SHELL := /bin/bash
 
 PYTHON       = $(shell setup/newest-python)
 NODE_PYTHON  = $(firstword $(shell command -v python3.9) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.9.*/bin/python3))
-VENV         = .venv
-BIN          = $(abspath $(VENV)/bin)
+BIN          = $(abspath .venv-test/bin)
 COLLECTION   = .collections/ansible_collections/oneimage/cluster
 
 export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
 export ANSIBLE_CONFIG           := $(abspath ansible.cfg)
-PLAYBOOK     = $(BIN)/ansible-playbook -i inventories/lab
+PLAYBOOK     = .venv/bin/ansible-playbook -i inventories/lab
 
 .PHONY: demo demo-down test lint sanity units units-node contract molecule boot bench purge packages runtime checkers
 
@@ -38,7 +37,7 @@ lint: checkers
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs .
 
 sanity: checkers
-	setup/sanity $(VENV)
+	setup/sanity .venv-test
 
 units: checkers
 	$(BIN)/python -m pytest tests/unit
@@ -65,16 +64,16 @@ bench: checkers
 	$(BIN)/python tests/benchmarks/run.py build/benchmarks.json
 
 purge: demo-down
-	rm -rf /var/cache/oneimage .venv .venv-node .collections .cache
+	rm -rf /var/cache/oneimage .venv .venv-test .venv-node .collections .cache
 
 packages:
 	@setup/debian-packages requirements-debian.txt
 
 runtime: packages $(COLLECTION)
-	@setup/virtual-environment $(VENV) $(PYTHON) requirements.txt
+	@setup/virtual-environment .venv $(PYTHON) requirements.txt
 
 checkers: packages $(COLLECTION)
-	@setup/virtual-environment $(VENV) $(PYTHON) requirements.txt requirements-test.txt
+	@setup/virtual-environment .venv-test $(PYTHON) requirements.txt requirements-test.txt
 
 $(COLLECTION):
 	@mkdir -p $(@D)
