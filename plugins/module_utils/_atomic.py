@@ -44,7 +44,9 @@ def partial_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise ClusterError(f"cannot write {path}: {error.strerror}; the previous file is untouched") from error
+        raise ClusterError(
+            f"cannot write {path}: {error.strerror}; the previous file is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -48,7 +48,9 @@ def mismatches(answers: Mapping[str, str], declared: Mapping[str, Any]) -> list[
         if filesystem != "overlay":
             found.append(f"/ is {filesystem}, declared an overlay (nfs_ro)")
     elif (filesystem, source) not in {("nfs", declared["root"]), ("nfs4", declared["root"])}:
-        found.append(f"/ is {filesystem} from {source}, declared NFS from {declared['root']} ({declared['root_mode']})")
+        found.append(
+            f"/ is {filesystem} from {source}, declared NFS from {declared['root']} ({declared['root_mode']})"
+        )
     given = shlex.split(answers["cmdline"])
     absent = [parameter for parameter in declared["parameters"] if parameter not in given]
     if absent:

@@ -17,7 +17,9 @@ Run = Callable[..., "dict[str, Any]"]
 MODULE = "ansible_collections.oneimage.cluster.plugins.modules."
 
 
-def start_module(name: str, options: dict[str, Any], check: bool = False, diff: bool = True) -> subprocess.Popen[str]:
+def start_module(
+    name: str, options: dict[str, Any], check: bool = False, diff: bool = True
+) -> subprocess.Popen[str]:
     """Start module ``name``; its JSON result comes on standard output. For the tests that kill it on the way."""
     arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
     process = subprocess.Popen(
@@ -62,5 +64,7 @@ def snapshot(tree: Path) -> dict[str, str]:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
         else:
             content = ""
-        found[str(path.relative_to(tree))] = f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {status.st_mtime_ns} {content}"
+        found[str(path.relative_to(tree))] = (
+            f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {status.st_mtime_ns} {content}"
+        )
     return found
