@@ -1,0 +1,28 @@
+"""Run one task through Ansible itself, for the modules whose action plugins work on the controller first."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+COLLECTIONS = Path(__file__).parents[2] / ".collections"
+
+
+def run_task(module: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The result of the task; ``folder`` is where its playbook would lie."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "adhoc", "localhost", "-m", module, "-a", json.dumps(options)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=120,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"},
+    )
+    _messages, arrow, text = done.stdout.partition(" => ")
+    assert arrow, done.stdout + done.stderr
+    result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
+    return result
