@@ -73,16 +73,8 @@ def test_a_task_names_profiles_and_adds_its_own(tmp_path: Path) -> None:
     (tmp_path / "site.yml").write_text(
         "includes: [nfs_overlay]\nrules: [{options: NR_CPUS, values: '>=128', why: the largest node has 128 cores}]"
     )
-    result = run_task(
-        tmp_path,
-        {
-            "path": str(STOCK),
-            "profiles": ["site"],
-            "profile_paths": ["site.yml"],
-            "rules": [IP_PNP],
-            "strict": False,
-        },
-    )
+    options = {"profiles": ["site"], "profile_paths": ["site.yml"], "rules": [IP_PNP], "strict": False}
+    result = run_task("oneimage.cluster.kernel_config", {"path": str(STOCK), **options}, tmp_path)
     assert [(rule["profile"], rule["ok"]) for rule in result["rules"]] == [
         *[("nfs_overlay", True)] * 3,
         ("site", True),
