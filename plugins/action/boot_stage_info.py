@@ -1,0 +1,35 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+
+class ActionModule(ActionBase):
+    """Looks until every node is up or the time is over, and prints each stage as a node reaches it."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        options = {**self._task.args}
+        deadline = time.monotonic() + int(options.get("wait") or 0)
+        interval = int(options.get("interval") or 3)
+        shown: dict[str, str] = {}
+        while True:
+            look = self._execute_module(module_args=options, task_vars=task_vars)
+            if look.get("failed"):
+                return {**result, **look}
+            for name, boot in look["nodes"].items():
+                if boot["stage"] != shown.get(name, ""):
+                    shown[name] = boot["stage"]
+                    display.display(f"{name:>16}  {boot['stage']:<8} {boot['seconds']:7.1f} s")
+            if not look["waiting"] or time.monotonic() >= deadline:
+                return {**result, **look}
+            time.sleep(interval)
