@@ -40,7 +40,6 @@ _value:
   elements: str
   sample:
     - name  address     seconds
-    - ----  ----------  -------
     - n1    10.77.0.11       41
     - n2    10.77.0.12      115
 """
@@ -62,8 +61,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = Non
     cells = [[text(row.get(name)) for name in names] for row in listed]
     widths = [max(map(width, column)) for column in zip(names, *cells)]
     numeric = [is_numeric([row.get(name) for row in listed]) for name in names]
-    lines = [names, ["-" * size for size in widths], *cells]
-    return [GAP.join(map(padded, line, widths, numeric)).rstrip() for line in lines]
+    return [GAP.join(map(padded, line, widths, numeric)).rstrip() for line in (names, *cells)]
 
 
 def text(value: Any) -> str:
