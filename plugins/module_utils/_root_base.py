@@ -63,6 +63,10 @@ FAILURES = (
     ),
     (re.compile(r"(No space left on device)"), "cache: {0}; make room there or set another"),
     (
+        re.compile(r"E: Failed to fetch (\S+)\s+(.*)"),
+        "mirror: {0} is in its list but cannot be fetched: {1}; set mirror, and security_mirror where it is whole, to others",
+    ),
+    (
         re.compile(r"can neither be executed natively nor via qemu()"),
         "architecture: install qemu-user-static to run it on this host",
     ),

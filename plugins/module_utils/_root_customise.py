@@ -44,7 +44,7 @@ STANDARD_HOSTS = (
 
 def customise(root: Path, declared: dict[str, Any], contents: dict[str, bytes], version: str) -> None:
     """Everything but the manifest; the user's files come after our rules, so that they have the last word."""
-    rules = active_rules(declared["skip_rules"])
+    rules = active_rules(declared["skip_rules"], declared["shared"])
     add_accounts(root, declared)
     set_place(root, declared)
     write_names(root, declared)
@@ -166,7 +166,7 @@ def write_names(root: Path, declared: dict[str, Any]) -> None:
 
 def write_mounts(root: Path, declared: dict[str, Any]) -> None:
     """fstab never has /, which the initrd mounted; folders in memory first, then what the user mounts."""
-    rules = active_rules(declared["skip_rules"])
+    rules = active_rules(declared["skip_rules"], declared["shared"])
     volatile = volatile_mounts(rules, (mount["path"] for mount in declared["mounts"]))
     lines = [f"tmpfs {path} tmpfs {options} 0 0" for path, options in volatile]
     for mount in declared["mounts"]:

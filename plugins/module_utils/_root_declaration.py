@@ -31,6 +31,7 @@ BASE_FIELDS = ("suite", "architecture", "variant", "tool", "slim", "revision", "
 DECLARED_FIELDS = (
     *BASE_FIELDS,
     "name",
+    "shared",
     "mirror",
     "security_mirror",
     "components",
@@ -108,7 +109,7 @@ def base_fingerprint(declared: dict[str, Any], sources: Iterable[Source]) -> str
 def version(declared: dict[str, Any], contents: dict[str, bytes], sources: Iterable[Source]) -> str:
     """The version of the root: a digest of everything declared, file contents, secrets and our own rules included."""
     made_from = {field: declared[field] for field in DECLARED_FIELDS}
-    rules = [asdict(rule) for rule in active_rules(declared["skip_rules"])]
+    rules = [asdict(rule) for rule in active_rules(declared["skip_rules"], declared["shared"])]
     base = base_fingerprint(declared, sources)
     return digest({**made_from, "base": base, "files": file_entries(declared, contents), "rules": rules})
 

@@ -27,11 +27,15 @@ HOST_KEY_UNIT = "oneimage-ssh-host-key.service"
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that several nodes must not share; ``only_if`` names a path without which there is nothing to do."""
+    """One thing that several nodes must not share.
+
+    ``only_if`` names a path without which there is nothing to do, ``shared`` the one way of sharing that needs it.
+    """
 
     name: str
     reason: str
     only_if: str = "/"
+    shared: str = ""
     remove: tuple[str, ...] = ()
     write: tuple[tuple[str, str], ...] = ()
     link: tuple[tuple[str, str], ...] = ()
@@ -106,7 +110,7 @@ ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -C "" -f {HOST_KEY}
         ),
         link=(
             (f"{UNITS}/ssh.service.requires/{HOST_KEY_UNIT}", f"../{HOST_KEY_UNIT}"),
-            (f"{UNITS}/ssh@.service.requires/{HOST_KEY_UNIT}", f"../{HOST_KEY_UNIT}"),
+            (f"{UNITS}/multi-user.target.wants/{HOST_KEY_UNIT}", f"../{HOST_KEY_UNIT}"),
         ),
     ),
     Rule(
@@ -166,7 +170,8 @@ ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -C "" -f {HOST_KEY}
     ),
     Rule(
         "volatile_folders",
-        "scratch and logs are each node's own, in memory, also where the root is shared read-write",
+        "scratch and logs are each node's own, in memory, as the overlay gives them to nodes that only read the root",
+        shared="rw",
         volatile=(
             ("/tmp", "mode=1777,nosuid,nodev"),
             ("/var/tmp", "mode=1777,nosuid,nodev"),
@@ -213,8 +218,8 @@ ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -C "" -f {HOST_KEY}
 )
 
 
-def active_rules(skipped: Iterable[str]) -> list[Rule]:
-    return [rule for rule in RULES if rule.name not in set(skipped)]
+def active_rules(skipped: Iterable[str], shared: str) -> list[Rule]:
+    return [rule for rule in RULES if rule.name not in set(skipped) and rule.shared in ("", shared)]
 
 
 def apply_rules(root: Path, rules: Iterable[Rule], wanted_units: Iterable[str]) -> None:

@@ -208,7 +208,7 @@ def result(plan: Plan, done: dict[str, Any], predicted: bool) -> dict[str, Any]:
         "kernel": kernel(place, manifest.get("kernels") or []),
         "package_count": len(manifest["packages"]) if manifest else None,
         "size_bytes": manifest.get("size_bytes"),
-        "versions": [plan.version, *kept],
+        "kept_paths": [str(plan.shelf.place(version)) for version in (plan.version, *kept)],
         "removed": plan.surplus,
     }
 

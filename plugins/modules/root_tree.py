@@ -198,7 +198,7 @@ options:
   mounts:
     description:
       - Lines of C(/etc/fstab), such as homes over NFS. C(/) is never among them.
-      - C(/tmp), C(/var/tmp) and C(/var/log) lie in memory unless they are declared here.
+      - With O(shared=rw), C(/tmp), C(/var/tmp) and C(/var/log) lie in memory unless they are declared here.
     type: list
     elements: dict
     default: []
@@ -239,6 +239,14 @@ options:
         type: list
         elements: str
         default: []
+  shared:
+    description:
+      - How the nodes share the root. With V(ro) each of them lays an overlay in memory over it.
+      - With V(rw) all of them write into it. Their scratch and their logs then lie in memory; what else they write is
+        everybody's, so give such a root a name of its own.
+    type: str
+    choices: [ro, rw]
+    default: ro
   skip_rules:
     description:
       - Rules for sharing that are switched off, by name.
@@ -349,12 +357,12 @@ size_bytes:
   type: int
   returned: success
   sample: 301465600
-versions:
-  description: The versions that are kept, this one first, then from the newest to the oldest.
+kept_paths:
+  description: The folders of the versions that are kept, this one first, then from the newest to the oldest.
   type: list
   elements: str
   returned: success
-  sample: [0c3f9a61d2b7, 91be20aa47f5]
+  sample: [/srv/oneimage/roots/compute/0c3f9a61d2b7, /srv/oneimage/roots/compute/91be20aa47f5]
 removed:
   description: The versions that were removed.
   type: list
@@ -447,6 +455,7 @@ OPTIONS = {
         "default": {},
         "options": {"enabled": STRINGS, "disabled": STRINGS, "masked": STRINGS},
     },
+    "shared": {"type": "str", "choices": ["ro", "rw"], "default": "ro"},
     "skip_rules": STRINGS,
     "keep": {"type": "int", "default": 2},
     "in_use": STRINGS,
