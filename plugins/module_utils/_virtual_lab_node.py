@@ -120,7 +120,10 @@ exec {shlex.join(qemu_command(node, directory, accelerator))} 2>>{directory}/qem
 
 
 def qemu_command(node: Node, directory: Path, accelerator: str) -> list[str]:
-    """The machine: it boots from the network, its console is a socket and a log, its power a BMC's."""
+    """The machine: it boots from the network, its console is a socket and a log, its power a BMC's.
+
+    ``graphics=off`` makes SeaBIOS, and with it iPXE and PXELINUX, speak on the serial line.
+    """
     bmc = f"socket,id=bmc,host={virtual_machine_address(node)},port={VIRTUAL_MACHINE_PORT},reconnect=2"
     console = (
         f"socket,id=console,path={directory}/console.sock,server=on,wait=off,logfile={directory}/console.log"
@@ -131,7 +134,7 @@ def qemu_command(node: Node, directory: Path, accelerator: str) -> list[str]:
             "-name",
             node.name,
             "-machine",
-            "pc",
+            "pc,graphics=off",
             *ACCELERATORS[accelerator],
             "-smp",
             "1",
