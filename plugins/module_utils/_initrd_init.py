@@ -1,0 +1,481 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: may change without notice.
+
+"""The shell text inside an initrd; run by busybox, which every initrd of ours carries."""
+
+from __future__ import annotations
+
+APPLETS = (
+    *("basename", "cat", "chmod", "cut", "dirname", "dmesg", "echo", "find", "grep", "head", "hostname"),
+    *(
+        "ifconfig",
+        "insmod",
+        "ip",
+        "kill",
+        "ln",
+        "ls",
+        "lsmod",
+        "md5sum",
+        "mdev",
+        "mkdir",
+        "modprobe",
+        "mount",
+    ),
+    *(
+        "ping",
+        "ps",
+        "readlink",
+        "reboot",
+        "rm",
+        "route",
+        "sed",
+        "setsid",
+        "sh",
+        "sleep",
+        "sort",
+        "switch_root",
+    ),
+    *("timeout", "tr", "udhcpc", "umount", "uname", "vi", "xargs"),
+)
+"""What the scripts below, and a human in the rescue shell, ask of busybox."""
+
+ROOT_FUNCTIONS = r"""
+# What the native init and the scripts for initramfs-tools and dracut share: the words of the kernel command
+# line, the reports, the overlay, and what makes a node itself although it shares its root.
+
+FACTS=/run/oneimage
+
+# shellcheck disable=SC2034 # those who call this read the words
+read_command_line() {
+    bootif='' ip_word='' nfsroot='' root='' init='' root_mode='' image='' report_url=''
+    overlay_size=50% shell_timeout=60 network_timeout=120 root_timeout=120 boot_timeout=600
+    access=nfs_ro
+    read -r command_line </proc/cmdline
+    set -f
+    for word in $command_line; do
+        value=${word#*=}
+        case $word in
+            BOOTIF=*) bootif=$(mac_of_bootif "$value") ;;
+            ip=*) ip_word=$value ;;
+            nfsroot=*) nfsroot=$value ;;
+            root=*) root=$value ;;
+            init=*) init=$value ;;
+            ro) access=nfs_ro ;;
+            rw) access=nfs_rw ;;
+            oneimage.root_mode=*) root_mode=$value ;;
+            oneimage.image=*) image=$value ;;
+            oneimage.report=*) report_url=${value%/} ;;
+            oneimage.overlay_size=*) overlay_size=$value ;;
+            oneimage.shell_timeout=*) shell_timeout=$value ;;
+            oneimage.network_timeout=*) network_timeout=$value ;;
+            oneimage.root_timeout=*) root_timeout=$value ;;
+            oneimage.boot_timeout=*) boot_timeout=$value ;;
+        esac
+    done
+    set +f
+    root_mode=${root_mode:-$access}
+}
+
+mac_of_bootif() { # 01-AA-BB-CC-DD-EE-FF, where 01 says Ethernet, or the bare address
+    printf %s "$1" | tr 'A-F-' 'a-f:' | sed -E 's/^[0-9a-f]{2}:(([0-9a-f]{2}:){5}[0-9a-f]{2})$/\1/'
+}
+
+consoles() {
+    cat /sys/class/tty/console/active
+}
+
+say() { # on every console, also with "quiet", and in dmesg for those who come later
+    for console in $(consoles); do
+        echo "oneimage: $*" >"/dev/$console"
+    done 2>/dev/null
+    echo "<7>oneimage: $*" >/dev/kmsg
+} 2>/dev/null
+
+report() { # tell the boot server which stage this node reached; never a reason to fail
+    [ -n "$report_url" ] && [ -n "$mac" ] || return 0
+    target=${report_url#http://}
+    authority=${target%%/*}
+    port=${authority#"${authority%%:*}"}
+    port=${port#:}
+    # by nc: wget of a static busybox crashes where there are no libraries for name look-ups
+    printf 'GET %s/%s/%s HTTP/1.0\r\nHost: %s\r\n\r\n' "${target#"$authority"}" "$mac" "$1" "$authority" |
+        timeout 5 nc "${authority%%:*}" "${port:-80}" >/dev/null 2>&1
+    return 0
+}
+
+write_facts() { # what the running node, and who asks it over ssh, can read about its boot
+    mkdir -p "$FACTS"
+    # shellcheck disable=SC2154
+    for fact in "image_id $image" "mac $mac" "interface $interface" "address $address" "root_mode $root_mode"; do
+        echo "${fact#* }" >"$FACTS/${fact%% *}"
+    done
+}
+
+lay_overlay() { # the root at $1 is read-only: everything that this node writes goes to RAM
+    mkdir -p /oneimage/lower /oneimage/ram &&
+        mount -o bind "$1" /oneimage/lower &&
+        mount -t tmpfs -o "mode=0755,size=$overlay_size" oneimage /oneimage/ram &&
+        mkdir -p /oneimage/ram/upper /oneimage/ram/work &&
+        mount -t overlay -o lowerdir=/oneimage/lower,upperdir=/oneimage/ram/upper,workdir=/oneimage/ram/work \
+            oneimage "$1"
+}
+
+own_file() { # this node's own $2 in the root $1, with the text on standard input
+    own=$FACTS/${2##*/}
+    cat >"$own"
+    if [ "$root_mode" = nfs_ro ]; then
+        mkdir -p "$1${2%/*}" && rm -f "$1$2" && cat "$own" >"$1$2"
+    elif [ -f "$1$2" ] && [ ! -L "$1$2" ]; then
+        mount -o bind "$own" "$1$2" # the file itself belongs to all nodes
+    fi
+}
+
+set_identity() { # a name, resolvers and a machine-id of this node's own in the root $1; the id stays the same
+    printf '%s' "$mac" | md5sum | cut -c 1-32 | own_file "$1" /etc/machine-id
+    # systemd would write a machine-id that is mounted over its file through to the root of all nodes
+    mkdir -p /run/systemd/system && ln -sf /dev/null /run/systemd/system/systemd-machine-id-commit.service
+    if [ -n "$node_name" ]; then
+        hostname "$node_name"
+        echo "$node_name" | own_file "$1" /etc/hostname
+    fi
+    [ -z "$resolvers" ] || {
+        [ -z "$domain" ] || echo "search $domain"
+        for resolver in $resolvers; do echo "nameserver $resolver"; done
+    } | own_file "$1" /etc/resolv.conf
+}
+"""
+
+DHCP_SCRIPT = r"""#!/bin/sh
+# udhcpc calls this with the lease in its environment: set the NIC up, and keep the words for init.
+set -u
+# shellcheck disable=SC2154
+case $1 in
+    deconfig) ifconfig "$interface" 0.0.0.0 ;;
+    bound | renew)
+        ifconfig "$interface" "$ip" ${subnet:+netmask "$subnet"}
+        for gateway in ${router:-}; do
+            route add default gw "$gateway" dev "$interface" && break
+        done
+        mkdir -p /run/dhcp
+        for name in ip hostname domain dns rootpath siaddr serverid; do
+            eval "printf '%s' \"\${$name:-}\"" >"/run/dhcp/$name"
+        done
+        ;;
+esac
+"""
+
+NATIVE_INIT = r"""#!/bin/sh
+# PID 1 of the native initrd: brings a NIC up, mounts the root by NFS, hands over to the root's init.
+# Every step has a time limit; what fails is said on every console, and the node reboots.
+set -u
+export PATH=/bin:/sbin
+
+# shellcheck source=/dev/null
+. /lib/oneimage/root.sh
+root_modes='' modules=''
+# shellcheck source=/dev/null
+. /lib/oneimage/built.sh # sets these two as the initrd was built
+
+NEWROOT=/newroot
+mac='' interface='' address='' node_name='' domain='' resolvers='' why='' guard_pid=''
+
+main() {
+    mount_system
+    read_command_line
+    stage initrd "kernel $(uname -r), image ${image:-unknown}, root mode $root_mode"
+    start_guard
+    case " $root_modes " in
+        *" $root_mode "*) ;;
+        *) fail "the initrd was built for the root modes $root_modes; rebuild it, or change oneimage.root_mode" ;;
+    esac
+    stage modules "loading drivers"
+    load_modules
+    stage network "looking for ${bootif:-a NIC}"
+    bring_up_network
+    stage network "$interface $mac $address"
+    report initrd
+    find_root
+    stage root "mounting $server:$path"
+    mount_root
+    prepare_root
+    report root
+    stage init "$init"
+    hand_over "$@"
+}
+
+mount_system() {
+    mount -t proc proc /proc
+    mount -t sysfs sys /sys
+    mount -t devtmpfs dev /dev 2>/dev/null || { mount -t tmpfs -o mode=0755 dev /dev && mdev -s; }
+    mount -t tmpfs -o mode=0755,nosuid,nodev run /run
+    mkdir -p "$FACTS"
+    panic=$(cat /proc/sys/kernel/panic)
+    [ "$panic" != 0 ] || echo 30 >/proc/sys/kernel/panic # a death of this script must not hang the node
+}
+
+stage() {
+    stage=$1
+    echo "$stage" >"$FACTS/stage"
+    say "stage $1: $2"
+}
+
+seconds() {
+    cut -d . -f 1 /proc/uptime
+}
+
+start_guard() { # the last resort against a step that cannot be ended, such as a driver that hangs
+    (
+        trap 'kill "$sleeper"; exit' TERM
+        sleep "$boot_timeout" &
+        sleeper=$!
+        wait "$sleeper"
+        say "FAILED at stage $(cat "$FACTS/stage"): no root after $boot_timeout s; rebooting"
+        restart
+    ) &
+    guard_pid=$!
+}
+
+stop_guard() {
+    [ -z "$guard_pid" ] || kill "$guard_pid" 2>/dev/null
+    guard_pid=''
+}
+
+restart() {
+    sync
+    reboot -f
+    echo b >/proc/sysrq-trigger
+}
+
+fail() {
+    say "FAILED at stage $stage: $*"
+    report "failed-$stage"
+    stop_guard
+    if [ "$shell_timeout" -gt 0 ]; then
+        say "for a shell type shell and Enter; the node reboots in $shell_timeout s otherwise"
+        for console in $(consoles); do
+            offer_shell "/dev/$console" &
+        done
+        wait
+    fi
+    say rebooting
+    restart
+    sleep 60
+    exit 1
+}
+
+offer_shell() { # a word and not any key: noise on a serial line must not keep the node from its reboot
+    answer=$(timeout "$shell_timeout" head -n 1 <"$1" | tr -d '\r')
+    [ "$answer" = shell ] || return 0
+    busybox --install -s /bin
+    echo "oneimage: leave the shell by exit, the node reboots then" >"$1"
+    # shellcheck disable=SC2016
+    setsid sh -c 'exec sh -i <"$0" >"$0" 2>&1' "$1"
+}
+
+load_modules() { # $modules: what no hardware asks for; the drivers of this node's hardware come by its aliases
+    for module in $modules; do
+        timeout 60 modprobe "$module" || say "cannot load the module $module"
+    done
+    coldplug
+}
+
+coldplug() { # again while there is something new: a bus shows its devices only when its own driver is in
+    known=''
+    for _ in 1 2 3 4; do
+        aliases=$(find /sys/devices -name modalias -exec cat {} + 2>/dev/null | sort -u)
+        [ "$aliases" != "$known" ] || break
+        known=$aliases
+        echo "$aliases" | tr '\n' '\0' | timeout 60 xargs -0 modprobe -a -b -q 2>/dev/null
+    done
+}
+
+bring_up_network() {
+    read_ip_word
+    ifconfig lo 127.0.0.1 up
+    deadline=$(($(seconds) + network_timeout))
+    while :; do
+        why="no NIC${bootif:+ has the address $bootif (BOOTIF)}${ip_device:+ is called $ip_device (ip=)}"
+        why="$why; the kernel shows: $(list_nics)- does the initrd hold the driver?"
+        for nic in $(candidates); do
+            try_nic "$nic" && return
+        done
+        [ "$(seconds)" -lt "$deadline" ] || fail "$why"
+        sleep 1
+        coldplug # a NIC may come late, behind USB or a slow bus
+    done
+}
+
+read_ip_word() { # ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:METHOD:DNS:DNS, or ip=METHOD, as the kernel has it
+    set -f
+    case $ip_word in
+        *:*)
+            old_ifs=$IFS
+            IFS=:
+            # shellcheck disable=SC2086
+            set -- $ip_word
+            IFS=$old_ifs
+            ;;
+        *) set -- '' '' '' '' '' '' "$ip_word" ;;
+    esac
+    set +f
+    ip_client=${1:-} ip_server=${2:-} ip_gateway=${3:-} ip_mask=${4:-} node_name=${5:-} ip_device=${6:-}
+    resolvers="${8:-} ${9:-}"
+    resolvers=${resolvers# }
+    case ${7:-}:$ip_client in
+        off: | none:) fail "ip=$ip_word gives the node no network; say ip=dhcp or give an address" ;;
+    esac
+}
+
+list_nics() {
+    for folder in /sys/class/net/*/device; do
+        [ -e "$folder" ] && printf '%s %s ' "$(basename "${folder%/*}")" "$(cat "${folder%/*}/address")"
+    done
+}
+
+candidates() { # the NIC that the loader used or that ip= names, else every one with hardware behind it
+    for folder in /sys/class/net/*/device; do
+        nic=$(basename "${folder%/*}")
+        [ -e "$folder" ] || continue
+        if [ -n "$ip_device" ]; then
+            [ "$nic" = "$ip_device" ] || continue
+        elif [ -n "$bootif" ]; then
+            [ "$(cat "/sys/class/net/$nic/address")" = "$bootif" ] || continue
+        fi
+        echo "$nic"
+    done
+}
+
+try_nic() {
+    interface=$1
+    mac=$(cat "/sys/class/net/$1/address")
+    ifconfig "$1" up || {
+        why="$1 does not come up"
+        return 1
+    }
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" != 1 ] || break
+        sleep 1
+    done
+    if [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" != 1 ]; then
+        why="$1 ($mac) has no link; check the cable and the switch"
+    elif [ -n "$ip_client" ]; then
+        use_address && return
+        why="$1 ($mac) refuses the address of ip=$ip_word"
+    else
+        ask_dhcp && return
+        why="no answer by DHCP on $1 ($mac); does the boot server know this node?"
+    fi
+    ifconfig "$1" 0.0.0.0 down
+    return 1
+}
+
+use_address() {
+    address=$ip_client
+    ifconfig "$interface" "$ip_client" ${ip_mask:+netmask "$ip_mask"} || return 1
+    [ -z "$ip_gateway" ] || route add default gw "$ip_gateway" dev "$interface"
+}
+
+ask_dhcp() {
+    udhcpc -i "$interface" -s /lib/oneimage/dhcp -n -q -f -t 6 -T 2 -O rootpath -O hostname -O domain \
+        -O dns -O router >/dev/null 2>&1 || return 1
+    address=$(lease ip)
+    [ -n "$node_name" ] || node_name=$(lease hostname)
+    domain=$(lease domain)
+    [ -n "$resolvers" ] || resolvers=$(lease dns)
+}
+
+lease() {
+    cat "/run/dhcp/$1" 2>/dev/null
+}
+
+find_root() { # nfsroot=[SERVER:]PATH[,OPTIONS], root= or DHCP's root-path in the same form
+    place=$nfsroot
+    [ "$place" != auto ] || place=''
+    case $root in
+        nfs:*) place=${place:-${root#nfs:}} ;;
+        *:/*) place=${place:-$root} ;;
+    esac
+    place=${place:-$(lease rootpath)}
+    options=''
+    case $place in
+        *,*) options=${place#*,} place=${place%%,*} ;;
+    esac
+    server=${ip_server:-$(lease siaddr)} path=$place
+    case $place in
+        *:*) server=${place%%:*} path=${place#*:} ;;
+    esac
+    stage=root
+    [ -n "$path" ] || fail "no root: neither nfsroot= nor a root-path by DHCP names one"
+    case $server in
+        '' | *[!0-9.]*) fail "the NFS server '$server' of '$place' must be a numeric address" ;;
+    esac
+}
+
+mount_root() {
+    versions='3 4.2 4.1'
+    others=''
+    for option in $(echo "$options" | tr , ' '); do
+        case $option in
+            vers=* | nfsvers=*) versions=${option#*=} ;;
+            v3 | v4 | v4.[0-2]) versions=${option#v} ;;
+            ro | rw | lock | nolock) ;;
+            *) others=$others,$option ;;
+        esac
+    done
+    [ "$root_mode" = nfs_rw ] && how=rw || how=ro
+    deadline=$(($(seconds) + root_timeout))
+    while :; do
+        for version in $versions; do
+            timeout -s KILL 30 mount -i -t nfs \
+                -o "$how,nolock,hard,proto=tcp,vers=$version,addr=$server$others" \
+                "$server:$path" "$NEWROOT" 2>/run/mount-errors && return
+        done
+        [ "$(seconds)" -lt "$deadline" ] ||
+            fail "cannot mount $server:$path (NFS $versions): $(tr '\n' ' ' </run/mount-errors)- is it exported to $address?"
+        sleep 1
+    done
+}
+
+prepare_root() {
+    if [ "$root_mode" = nfs_ro ]; then
+        lay_overlay "$NEWROOT" || fail "cannot lay the overlay in RAM over the root; is overlay_size=$overlay_size sound?"
+    fi
+    find_init
+    for folder in dev proc sys run; do
+        mkdir -p "$NEWROOT/$folder" 2>/dev/null || fail "the root $server:$path lacks the folder /$folder"
+    done
+    write_facts
+    set_identity "$NEWROOT"
+}
+
+find_init() { # links are followed by hand: an absolute one would lead back into the initrd
+    for init in ${init:-/sbin/init /usr/lib/systemd/systemd /lib/systemd/systemd}; do
+        found=$init
+        for _ in 1 2 3 4 5; do
+            [ -L "$NEWROOT$found" ] || break
+            target=$(readlink "$NEWROOT$found")
+            case $target in
+                /*) found=$target ;;
+                *) found=${found%/*}/$target ;;
+            esac
+        done
+        [ ! -x "$NEWROOT$found" ] || return 0
+    done
+    fail "the root $server:$path holds no program $init; is it a whole system?"
+}
+
+hand_over() {
+    stop_guard
+    rm -f "$FACTS/stage"
+    for folder in dev proc sys run; do
+        [ "$folder" != proc ] || echo "$panic" >/proc/sys/kernel/panic
+        mount -o move "/$folder" "$NEWROOT/$folder"
+    done
+    exec switch_root "$NEWROOT" "$init" "$@"
+}
+
+main "$@"
+"""

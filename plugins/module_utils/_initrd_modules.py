@@ -1,0 +1,293 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: may change without notice.
+
+"""The kernel modules that an initrd needs: names to files, dependencies, soft dependencies, firmware."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.oneimage.cluster.plugins.module_utils import _command
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+
+NICS = (
+    # virtual machines
+    *("virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "ena", "gve", "mana", "e1000", "8139cp"),
+    # servers: Intel, Broadcom, Mellanox, Marvell, Chelsio, Emulex, Solarflare, AMD, Aquantia, Amazon
+    *("e1000e", "igb", "igc", "ixgbe", "ixgbevf", "i40e", "iavf", "ice", "idpf"),
+    *("tg3", "bnx2", "bnx2x", "bnxt_en", "mlx4_en", "mlx5_core", "qede", "cxgb4", "be2net"),
+    *("sfc", "amd_xgbe", "atlantic", "ionic", "hns3", "fm10k"),
+    # desktops and small boards
+    *("r8169", "8139too", "forcedeth", "sky2", "skge", "alx", "atl1c", "atl1e", "jme", "via_velocity"),
+)
+"""The drivers of a node's NIC where the user names none; those that the kernel lacks are left out."""
+
+COMPANIONS = {
+    "virtio_net": ("virtio_pci", "virtio_mmio"),
+    "mlx4_core": ("mlx4_en",),
+}
+"""What a driver does not load without, although no dependency says so."""
+
+BASE = ("af_packet", "nfs", "nfsv3", "nfsv4")
+"""A DHCP client's socket and the root's file system; nfs asks for its versions by name."""
+
+OPTIONAL = ("af_packet", "nfsv3", "nfsv4")
+"""A kernel may do without one of these: an own one with a single version of NFS, an old one with nfsv3 inside nfs."""
+
+ROOT_MODE_MODULES = {"nfs_ro": ("overlay",), "nfs_rw": ()}
+
+Lines = dict[str, tuple[str, ...]]
+
+
+def plain(name: str) -> str:
+    """The kernel takes ``-`` and ``_`` for the same in the name of a module."""
+    return name.replace("-", "_")
+
+
+def name_of(path: str) -> str:
+    return plain(path.rpartition("/")[2].partition(".ko")[0])
+
+
+@dataclass
+class ModuleTree:
+    """What depmod wrote about the modules of one kernel; names have underscores, paths lie below ``folder``."""
+
+    root: Path
+    version: str
+    folder: Path
+    paths: dict[str, str] = field(default_factory=dict)
+    needs: Lines = field(default_factory=dict)
+    builtin: frozenset[str] = frozenset()
+    before: Lines = field(default_factory=dict)
+    after: Lines = field(default_factory=dict)
+    along: Lines = field(default_factory=dict)
+    aliases: list[tuple[str, str]] = field(default_factory=list)
+
+    def holds(self, name: str) -> bool:
+        return plain(name) in self.paths or plain(name) in self.builtin
+
+
+def installed_versions(root: Path) -> dict[str, Path]:
+    """The kernels with modules in ``root``, and where those lie."""
+    found: dict[str, Path] = {}
+    for parent in (root / "usr/lib/modules", root / "lib/modules"):
+        if parent.is_dir():
+            found.update({folder.name: folder for folder in sorted(parent.iterdir()) if folder.is_dir()})
+    return found
+
+
+def read_tree(root: Path, version: str | None) -> ModuleTree:
+    """What depmod wrote for ``version``, or for the only kernel in ``root``; raises ClusterError naming what is there."""
+    versions = installed_versions(root)
+    there = ", ".join(versions) or "none"
+    if version is None and len(versions) == 1:
+        version = next(iter(versions))
+    if version is None:
+        raise ClusterError(
+            f"kernel_version: say which kernel of {root} the initrd is for; there are modules of: {there}"
+        )
+    folder = versions.get(version)
+    if folder is None:
+        raise ClusterError(
+            f"kernel_version {version}: {root} has no modules of that kernel, only of: {there};"
+            " install its package there, or name another"
+        )
+    tree = ModuleTree(root, version, folder)
+    for line in read_lines(folder / "modules.dep"):
+        path, _, needs = line.partition(":")
+        tree.paths[name_of(path)] = path
+        tree.needs[name_of(path)] = tuple(map(name_of, reversed(needs.split())))
+    tree.builtin = frozenset(map(name_of, read_lines(folder / "modules.builtin")))
+    tree.aliases = [
+        (words[1], plain(words[2]))
+        for words in (line.split() for line in read_lines(folder / "modules.alias"))
+        if len(words) == 3 and words[0] == "alias"
+    ]
+    read_softdeps(tree)
+    return tree
+
+
+def read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read {path}: {error.strerror}; run depmod for this kernel, or install its package again"
+        ) from error
+
+
+def read_softdeps(tree: ModuleTree) -> None:
+    """``softdep NAME pre: A B post: C``: what modprobe would load before and after NAME.
+
+    Where A is an alias, such as an algorithm that several modules can do, those modules go along, and the
+    kernel asks for the one that it wants.
+    """
+    by_alias: dict[str, list[str]] = {}
+    for alias, name in tree.aliases:
+        by_alias.setdefault(plain(alias), []).append(name)
+    for line in read_lines(tree.folder / "modules.softdep"):
+        words = line.split()
+        if len(words) < 3 or words[0] != "softdep":
+            continue
+        name, side = plain(words[1]), tree.before
+        for word in words[2:]:
+            if word in ("pre:", "post:"):
+                side = tree.before if word == "pre:" else tree.after
+            elif plain(word) in tree.paths:
+                side[name] = (*side.get(name, ()), plain(word))
+            else:
+                tree.along[name] = (*tree.along.get(name, ()), *by_alias.get(plain(word), ()))
+
+
+def choose(tree: ModuleTree, modules: list[str] | None, root_modes: Iterable[str]) -> list[str]:
+    """What must be in the initrd or built in; raises ClusterError naming what is neither."""
+    drivers = [name for name in NICS if tree.holds(name)] if modules is None else list(map(plain, modules))
+    needed = [name for name in BASE if name not in OPTIONAL or tree.holds(name)]
+    needed += [name for mode in root_modes for name in ROOT_MODE_MODULES[mode]]
+    missing = [name for name in (*drivers, *needed) if not tree.holds(name)]
+    if missing:
+        raise ClusterError(
+            f"the kernel {tree.version} in {tree.root} has no module {', '.join(missing)}, neither in "
+            f"{tree.folder}/modules.dep nor built in; check the name, or install the package that holds it"
+        )
+    return list(dict.fromkeys((*drivers, *needed)))
+
+
+def loaded_by_name(tree: ModuleTree, names: Iterable[str]) -> list[str]:
+    """Those of ``names`` that no hardware asks for by an alias, so that init has to load them."""
+    for_hardware = {name for alias, name in tree.aliases if ":" in alias}
+    return [name for name in names if name in tree.paths and name not in for_hardware]
+
+
+def closure(tree: ModuleTree, names: Iterable[str]) -> list[str]:
+    """``names`` and all they need, in an order in which they can be loaded; what is built in is left out."""
+    order: dict[str, None] = {}
+    entered: set[str] = set()
+
+    def enter(name: str) -> None:
+        if name in entered or name not in tree.paths:
+            return
+        entered.add(name)
+        for earlier in (*tree.needs[name], *tree.before.get(name, ())):
+            enter(earlier)
+        order[name] = None
+        for later in (*tree.after.get(name, ()), *tree.along.get(name, ()), *COMPANIONS.get(name, ())):
+            enter(later)
+
+    for name in names:
+        enter(plain(name))
+    return list(order)
+
+
+def load_line(tree: ModuleTree, name: str) -> str:
+    """The line of modules.dep for a modprobe without soft dependencies: those that come before are plain ones.
+
+    As depmod writes it: what is loaded first stands last.
+    """
+    order: dict[str, None] = {}
+
+    def enter(current: str) -> None:
+        for earlier in (*tree.needs[current], *tree.before.get(current, ())):
+            if earlier in tree.paths and earlier not in order and earlier != name:
+                enter(earlier)
+                order.setdefault(earlier)
+
+    enter(name)
+    needed = " ".join(plain_path(tree, earlier) for earlier in reversed(order))
+    return f"{plain_path(tree, name)}: {needed}".rstrip()
+
+
+def plain_path(tree: ModuleTree, name: str) -> str:
+    """The path of a module once it is no longer compressed."""
+    head, dot, _ = tree.paths[name].rpartition(".ko")
+    return head + dot
+
+
+def alias_lines(tree: ModuleTree, inside: set[str]) -> Iterator[str]:
+    """The aliases of the modules inside; what should follow a module answers to that module's aliases too."""
+    for alias, name in tree.aliases:
+        if name in inside:
+            yield f"alias {alias} {name}"
+            yield from (f"alias {alias} {later}" for later in tree.after.get(name, ()) if later in inside)
+
+
+def read_module(tree: ModuleTree, name: str) -> bytes:
+    """A module, decompressed; raises ClusterError where it is unreadable, damaged, or of another kernel."""
+    path = tree.folder / tree.paths[name]
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".xz":
+            content = lzma.decompress(content)
+        elif path.suffix == ".gz":
+            content = gzip.decompress(content)
+        elif path.suffix == ".zst":
+            content = _command.run(["zstd", "-dcq"], stdin=content, timeout=60).stdout
+        facts = module_facts(content)
+    except OSError as error:
+        raise ClusterError(
+            f"cannot read the module {path}: {error.strerror}; install its package again"
+        ) from error
+    except (EOFError, ValueError, lzma.LZMAError, struct.error) as error:
+        raise ClusterError(f"the module {path} is damaged: {error}; install its package again") from error
+    made_for = next(iter(facts.get("vermagic", "").split()), tree.version)
+    if made_for != tree.version:
+        raise ClusterError(f"the module {path} was built for the kernel {made_for}, not for {tree.version}")
+    return content
+
+
+def module_facts(content: bytes) -> dict[str, str]:
+    """The section .modinfo of a module; of a key that occurs more than once, all values, one a line."""
+    facts: dict[str, str] = {}
+    for entry in elf_section(content, b".modinfo").split(b"\0"):
+        key, equals, value = entry.decode("utf-8", "replace").partition("=")
+        if equals:
+            facts[key] = f"{facts[key]}\n{value}" if key in facts else value
+    return facts
+
+
+def elf_section(content: bytes, wanted: bytes) -> bytes:
+    """The section called ``wanted`` of an ELF file of any byte order and word size; ValueError where there is none."""
+    if content[:4] != b"\x7fELF":
+        raise ValueError("it is no ELF file")
+    order = "<" if content[5] == 1 else ">"
+    wide = content[4] == 2
+    table = struct.unpack_from(order + ("Q" if wide else "I"), content, 40 if wide else 32)[0]
+    entry_size, count, names_index = struct.unpack_from(order + "HHH", content, 58 if wide else 46)
+    layout = order + ("IIQQQQ" if wide else "IIIIII")
+    headers = [struct.unpack_from(layout, content, table + at * entry_size) for at in range(count)]
+    names_at = headers[names_index][4]
+    for header in headers:
+        start = names_at + header[0]
+        if content[start : content.index(b"\0", start)] == wanted:
+            return content[header[4] : header[4] + header[5]]
+    raise ValueError(f"it has no section {wanted.decode()}")
+
+
+def firmware_names(content: bytes) -> list[str]:
+    return module_facts(content).get("firmware", "").split("\n") if b"firmware=" in content else []
+
+
+FIRMWARE_FOLDERS = ("lib/firmware/updates", "lib/firmware", "usr/lib/firmware")
+FIRMWARE_SUFFIXES = ("", ".zst", ".xz")
+SAFE_FIRMWARE = re.compile(r"(?!.*\.\./)[^/*?\[].*")
+
+
+def find_firmware(tree: ModuleTree, name: str) -> Path | None:
+    """Where the kernel would find the firmware ``name`` in the root, compressed or not."""
+    if not SAFE_FIRMWARE.fullmatch(name):
+        return None
+    for folder in (f"{FIRMWARE_FOLDERS[0]}/{tree.version}", *FIRMWARE_FOLDERS):
+        for suffix in FIRMWARE_SUFFIXES:
+            path = tree.root / folder / (name + suffix)
+            if path.is_file():
+                return path
+    return None

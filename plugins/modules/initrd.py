@@ -1,0 +1,240 @@
+#!/usr/bin/python
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: initrd
+short_description: Build an initrd that boots nodes from the network, and prove what is in it
+version_added: 0.1.0
+author: The oneimage.cluster founders (@oneimage)
+description:
+  - Builds the initrd of a kernel whose modules lie in a root. The initrd brings a NIC up and mounts the root of the
+    node by NFS, read-write or read-only with an overlay in RAM.
+  - The generator V(native) writes kernel modules, busybox and a small init straight into an archive. The same inputs
+    make the same bytes, so it is simply built again, which takes less than a second, and published where it differs.
+  - The generators V(initramfs_tools) and V(dracut) run the distribution's own tool inside the root, with scripts that
+    read the same kernel parameters. The root is not changed by it, and no mount outlives the run, not even after a
+    C(kill -9). They run again only where their inputs changed, which a file C(PATH.json) beside the initrd remembers.
+  - Whatever was built is read back. Where a module that was asked for, or one that it depends on, is neither inside
+    nor built into the kernel, the module fails and the old file stays.
+  - "Kernel parameters that the initrd reads, besides C(ro), C(rw), C(init=) and C(BOOTIF=):"
+  - C(ip=dhcp), or C(ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:off). DHCP where there is no C(ip=).
+  - C(nfsroot=[SERVER:]PATH[,OPTIONS]), for example with C(vers=4.2) among the options. Without C(vers) the native
+    initrd tries 3, 4.2 and 4.1 in turn. Without C(nfsroot) the root is what DHCP names as root-path. The server
+    must be a numeric address.
+  - C(oneimage.root_mode=nfs_ro|nfs_rw), C(oneimage.image=NAME-VERSION), C(oneimage.report=URL),
+    C(oneimage.overlay_size=50%) of the RAM.
+  - Read by V(native) alone, in seconds, C(oneimage.network_timeout=120), C(oneimage.root_timeout=120),
+    C(oneimage.boot_timeout=600), and C(oneimage.shell_timeout=60), which is how long a node that cannot go on offers a
+    shell on its consoles before it reboots.
+  - The node finds facts about its boot in C(/run/oneimage/), namely C(image_id), C(mac), C(interface), C(address)
+    and C(root_mode). Its machine-id is the MD5 sum of its MAC address.
+requirements:
+  - a static busybox (Debian package busybox-static), in the root or on the host that builds
+  - zstd, or igzip, pigz or gzip
+  - util-linux for the generators V(initramfs_tools) and V(dracut)
+options:
+  path:
+    description: Where the initrd goes. Its folder must exist.
+    type: path
+    required: true
+  root:
+    description: The tree that holds C(/lib/modules/VERSION), and in which the distribution's generators run.
+    type: path
+    default: /
+  kernel_version:
+    description:
+      - The kernel, as its folder below C(/lib/modules) is called.
+      - The only one in O(root) unless given.
+    type: str
+  generator:
+    description:
+      - What builds the initrd.
+      - V(initramfs_tools) needs the package initramfs-tools in O(root) and mounts NFS version 3 only.
+      - V(dracut) needs the packages dracut and dracut-network in O(root).
+    type: str
+    choices: [native, initramfs_tools, dracut]
+    default: native
+  modules:
+    description:
+      - The drivers of the nodes' NICs, and any other kernel module that must be inside. Each must exist.
+      - V(native) loads drivers where the hardware is there, and modules that belong to no hardware always.
+      - Those of the usual server and virtual NICs that the kernel has, unless given.
+    type: list
+    elements: str
+  root_modes:
+    description: How nodes may get their root with this initrd, V(nfs_ro) needs the kernel's overlay file system.
+    type: list
+    elements: str
+    choices: [nfs_ro, nfs_rw]
+    default: [nfs_ro, nfs_rw]
+  compression:
+    description:
+      - V(auto) takes zstd, else gzip, else none, whichever the kernel's configuration in O(root) says it can unpack;
+        without a configuration there, gzip.
+      - One that the kernel cannot unpack is refused.
+    type: str
+    choices: [auto, gzip, zstd, none]
+    default: auto
+  firmware:
+    description: Whether V(native) takes along the firmware that the modules name, as far as O(root) has it.
+    type: bool
+    default: true
+  busybox:
+    description: A static busybox. C(/bin/busybox) of O(root) unless given, or this host's where that is not static.
+    type: path
+extends_documentation_fragment:
+  - oneimage.cluster._attributes
+  - ansible.builtin.files
+seealso:
+  - module: oneimage.cluster.initrd_info
+  - module: oneimage.cluster.netboot_check
+"""
+
+EXAMPLES = r"""
+- name: Build the initrd of the only kernel in a root
+  oneimage.cluster.initrd:
+    path: /srv/oneimage/boot/images/compute-3f2a91c07be4/initrd-native
+    root: /srv/oneimage/roots/compute/3f2a91c07be4
+
+- name: Build a small one for nodes whose NIC is known, for a read-only root alone
+  oneimage.cluster.initrd:
+    path: /srv/oneimage/boot/initrd-ixgbe
+    root: /srv/oneimage/roots/compute/current
+    kernel_version: 6.1.0-50-amd64
+    modules: [ixgbe]
+    root_modes: [nfs_ro]
+
+- name: Let the distribution's own generator build one
+  oneimage.cluster.initrd:
+    path: /srv/oneimage/boot/initrd-initramfs-tools
+    root: /srv/oneimage/roots/compute/current
+    generator: initramfs_tools
+    modules: [virtio_net, e1000e]
+"""
+
+RETURN = r"""
+path:
+  description: The initrd.
+  returned: success
+  type: str
+  sample: /srv/oneimage/boot/initrd-ixgbe
+sha256:
+  description: Its SHA-256 sum; null in check mode where a distribution's generator would run.
+  returned: success
+  type: str
+  sample: 5f0d3f2a8f9d9d2f1b0c6f1b7c5a4c3b2a190817263544536271809facebead0
+size:
+  description: Its size in bytes; null in check mode where a distribution's generator would run.
+  returned: success
+  type: int
+  sample: 4198123
+compression:
+  description: How it is compressed.
+  returned: success
+  type: str
+  sample: zstd
+compressor:
+  description: The program that compressed it.
+  returned: success
+  type: str
+  sample: zstd
+generator:
+  description: What built it.
+  returned: success
+  type: str
+  sample: native
+kernel_version:
+  description: The kernel that it is for.
+  returned: success
+  type: str
+  sample: 6.1.0-50-amd64
+modules:
+  description: The kernel modules that it must hold, in an order in which they can be loaded.
+  returned: success
+  type: list
+  elements: str
+  sample: [virtio, virtio_ring, virtio_net]
+builtin:
+  description: What was asked for and is built into the kernel.
+  returned: success
+  type: list
+  elements: str
+  sample: [af_packet]
+missing_firmware:
+  description: Firmware that the modules name and the root does not have; many drivers work without.
+  returned: success
+  type: list
+  elements: str
+  sample: [tigon/tg3.bin]
+reason:
+  description: Why it was built, null where there was nothing to do.
+  returned: success
+  type: str
+  sample: /srv/oneimage/boot/initrd-ixgbe does not exist
+seconds:
+  description: How long it took.
+  returned: success
+  type: float
+  sample: 0.413
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._initrd import (
+    GENERATORS,
+    InitrdRequest,
+    ensure_initrd,
+)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "root": {"type": "path", "default": "/"},
+            "kernel_version": {"type": "str"},
+            "generator": {"type": "str", "choices": list(GENERATORS), "default": "native"},
+            "modules": {"type": "list", "elements": "str"},
+            "root_modes": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["nfs_ro", "nfs_rw"],
+                "default": ["nfs_ro", "nfs_rw"],
+            },
+            "compression": {"type": "str", "choices": ["auto", "gzip", "zstd", "none"], "default": "auto"},
+            "firmware": {"type": "bool", "default": True},
+            "busybox": {"type": "path"},
+        },
+        add_file_common_args=True,
+        supports_check_mode=True,
+    )
+    options = module.params
+    request = InitrdRequest(
+        path=Path(options["path"]),
+        root=Path(options["root"]),
+        kernel_version=options["kernel_version"],
+        generator=options["generator"],
+        modules=options["modules"],
+        root_modes=options["root_modes"],
+        compression=options["compression"],
+        firmware=options["firmware"],
+        busybox=Path(options["busybox"]) if options["busybox"] else None,
+    )
+    try:
+        result = ensure_initrd(request, module.check_mode)
+    except ClusterError as error:
+        module.fail_json(msg=str(error))
+    if request.path.exists():
+        attributes = module.load_file_common_arguments(options)
+        result["changed"] = module.set_fs_attributes_if_different(attributes, result["changed"])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
