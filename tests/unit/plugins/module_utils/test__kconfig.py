@@ -125,7 +125,8 @@ def test_the_same_options_wherever_they_lie(tmp_path: Path, content: bytes, sour
 
 @pytest.mark.parametrize(
     "packer, protocol",
-    [(packer, 0x20F) for packer in PACKERS] + [("gzip", 0x205), ("lzma", 0x205), ("xz", 0x205), ("zstd", 0x205)],
+    [(packer, 0x20F) for packer in PACKERS]
+    + [("gzip", 0x205), ("lzma", 0x205), ("xz", 0x205), ("zstd", 0x205)],
 )
 def test_a_packed_kernel_is_unpacked(tmp_path: Path, packer: str, protocol: int) -> None:
     if packer in ("zstd", "lz4", "lzop") and not shutil.which(packer):
