@@ -171,7 +171,14 @@ nodes:
   type: dict
   returned: always, unless an option is wrong
   sample: {n1: {before: "off", after: "on", changed: true, error: null}}
+started:
+  description: When the first node was switched, in seconds since 1970 by this host's clock.
+  type: float
+  returned: always, unless an option is wrong
+  sample: 1795255086.2
 """
+
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -218,9 +225,11 @@ def main() -> None:
         targets = _power.parse_targets(params["nodes"], order)
     except ClusterError as error:
         module.fail_json(msg=str(error))
+    started = time.time()
     outcomes = _power.power(targets, order, params["parallel"], params["pause"])
     result = {
         "changed": any(outcome.changed for outcome in outcomes.values()),
+        "started": started,
         "nodes": {name: vars(outcome) for name, outcome in outcomes.items()},
     }
     if module._diff:
