@@ -48,8 +48,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(network), C(netmask), C(url), C(nodes) with their defaults, C(pool), the C(architectures) of clients, C(default_loader), the C(rules)
-      by which a client gets its boot file, the C(answers) that each node must get, and the C(exports) with their clients and numbers.
+    - C(network), C(netmask), C(url), C(nodes) with their defaults, C(pool), the C(architectures) of clients,
+      C(default_loader), the C(rules) by which a client gets its boot file, the C(answers) that each node must get, and the
+      C(exports) with their clients and numbers.
   type: dict
   sample:
     network: 10.77.0.0

@@ -68,7 +68,8 @@ def boot_file(loader: str, architecture: str, ipxe: bool, url: str) -> str | Non
 def boot_rules(loaders: Iterable[str], url: str) -> list[dict[str, Any]]:
     """One rule ``{loader, architecture, ipxe, file}`` for each kind of client, in a stable order; they exclude each other."""
     rules = []
-    for loader in (loader for loader in LOADERS if loader in set(loaders)):
+    wanted = set(loaders)
+    for loader in (loader for loader in LOADERS if loader in wanted):
         for architecture in ARCHITECTURES:
             for ipxe in (False, True):
                 file = boot_file(loader, architecture, ipxe, url)
