@@ -79,7 +79,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder`` against other runs; the kernel lets go of it when this process dies."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / ".lock").open("w")
+        stream = (folder / ".lock").open("a")
     except OSError as error:
         raise ClusterError(f"cannot write in {folder}: {error.strerror}") from error
     with stream:

@@ -124,17 +124,27 @@ def carry_out(plan: Plan) -> dict[str, Any]:
     if not plan.published:
         check_programs(plan.declared)
     with locked(plan.shelf.folder):
-        plan.shelf.sweep()
-        if not plan.shelf.place(plan.version).is_dir():
-            with timed(seconds, "base"):
-                warnings += ensure_base(plan.declared, plan.sources, plan.archive)
-            build(plan, seconds)
-        if plan.shelf.current() != plan.version:
-            plan.shelf.switch(plan.version)
-        with timed(seconds, "prune"):
-            for version in plan.surplus:
-                plan.shelf.remove(version)
+        try:
+            warnings += bring_about(plan, seconds)
+        except OSError as error:
+            raise ClusterError(f"cannot change {plan.shelf.folder}: {error}") from error
     return {"warnings": warnings, "seconds": seconds}
+
+
+def bring_about(plan: Plan, seconds: dict[str, float]) -> list[str]:
+    """The steps of ``carry_out`` under the lock; each of them is found done by a run that comes after a kill."""
+    warnings: list[str] = []
+    plan.shelf.sweep()
+    if not plan.shelf.place(plan.version).is_dir():
+        with timed(seconds, "base"):
+            warnings = ensure_base(plan.declared, plan.sources, plan.archive)
+        build(plan, seconds)
+    if plan.shelf.current() != plan.version:
+        plan.shelf.switch(plan.version)
+    with timed(seconds, "prune"):
+        for version in plan.surplus:
+            plan.shelf.remove(version)
+    return warnings
 
 
 def check_programs(declared: dict[str, Any]) -> None:
