@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import mmap
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ HEADER_SIZE = 110
 TRAILER = "TRAILER!!!"
 ALIGNMENT = 4
 BLOCK = 512
-Content = Union[bytes, memoryview]
+Content = Union[bytes, memoryview, mmap.mmap]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def character_device(name: str, major: int, minor: int, mode: int = 0o600) -> Me
     return Member(name, stat.S_IFCHR | mode, rdev=(major, minor))
 
 
-def pack(members: Iterable[Member]) -> Iterator[bytes]:
+def pack(members: Iterable[Member]) -> Iterator[Content]:
     """The archive of ``members`` in pieces: sorted, with their parent folders; same members, same bytes."""
     wanted = {member.name: member for member in members}
     for name in list(wanted):
@@ -75,7 +76,7 @@ def pack(members: Iterable[Member]) -> Iterator[bytes]:
         member = wanted[name]
         for piece in (header(member, inode), member.data, bytes(-member.size % ALIGNMENT)):
             written += len(piece)
-            yield bytes(piece)
+            yield piece
     trailer = header(Member(TRAILER, 0), 0)
     yield trailer + bytes(-(written + len(trailer)) % BLOCK)
 

@@ -45,7 +45,7 @@ class InitrdRequest:
     compression: str
     firmware: bool
     busybox: Path | None
-    mode: int = 0o644
+    diff: bool = False
 
 
 @dataclass
@@ -104,19 +104,19 @@ def build_native(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, A
     members, missing = _initrd_native.members(
         plan.tree, plan.wanted, plan.order, request.root_modes, request.firmware, plan.busybox
     )
-    packed = b"".join(_cpio.pack(members))
-    content, compressor = _initrd_compress.compress(packed, plan.compression)
+    content, compressor = _initrd_compress.compress(_cpio.pack(members), plan.compression)
     old = read_old(request.path)
     reason = None
     if old is None:
         reason = f"{request.path} does not exist"
     elif old != content:
         reason = f"{request.path} is not what its inputs make"
-    before = listing_of(request.path) if reason else ""
+    shown = reason is not None and request.diff
+    before = listing_of(request.path) if shown else ""
     if reason and not check:
         publish(request, plan, content)
         sidecar(request.path).unlink(missing_ok=True)
-    after = listing([member for member in members if not member.is_folder]) if reason else before
+    after = listing([member for member in members if not member.is_folder]) if shown else ""
     return {
         **facts(content),
         "compressor": compressor,
@@ -138,7 +138,8 @@ def build_foreign(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, 
     }
     old = read_old(request.path)
     reason = why_rebuild(request.path, old, inputs)
-    before = listing_of(request.path) if reason else ""
+    shown = reason is not None and request.diff
+    before = listing_of(request.path) if shown else ""
     content, after = old or b"", before
     if reason and check:
         after = f"{before}(built again by {request.generator}: {reason})\n"
@@ -149,7 +150,7 @@ def build_foreign(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, 
         publish(request, plan, content)
         memory = {**inputs, **facts(content)}
         _atomic.write_file(sidecar(request.path), json.dumps(memory, indent=2).encode() + b"\n")
-        after = listing_of(request.path)
+        after = listing_of(request.path) if shown else ""
     return {
         **(facts(content) if not (reason and check) else {"sha256": None, "size": None}),
         "compressor": request.generator,
@@ -173,8 +174,8 @@ def why_rebuild(path: Path, old: bytes | None, inputs: dict[str, str]) -> str | 
     return f"changed: {', '.join(differing)}" if differing else None
 
 
-def publish(request: InitrdRequest, plan: Plan, content: bytes) -> None:
-    with _atomic.partial_file(request.path, request.mode) as temporary:
+def publish(request: InitrdRequest, plan: Plan, content: _cpio.Content) -> None:
+    with _atomic.partial_file(request.path) as temporary:
         temporary.write_bytes(content)
         verify(read_initrd(temporary), plan, request)
 
@@ -207,7 +208,7 @@ def read_old(path: Path) -> bytes | None:
         raise ClusterError(f"cannot read {path}: {error.strerror}") from error
 
 
-def facts(content: bytes) -> dict[str, Any]:
+def facts(content: _cpio.Content) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
 
 

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from ansible_collections.oneimage.cluster.plugins.module_utils import _command
+from ansible_collections.oneimage.cluster.plugins.module_utils import _filter
+from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Content
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 KERNEL_OPTIONS = {"zstd": "CONFIG_RD_ZSTD", "gzip": "CONFIG_RD_GZIP", "none": "CONFIG_BLK_DEV_INITRD"}
 """In the order of preference of ``auto``."""
 
 PROGRAMS = {
-    "zstd": (("zstd", "-q", "-c", "-3", "-T1"),),
+    "zstd": (("zstd", "-q", "-c", "-1", "-T1"),),
     # fixed threads and block size: the same bytes on a host with another number of cores; -n: no name, no time
     "gzip": (("igzip", "-c", "-3", "-n"), ("pigz", "-c", "-n", "-p2"), ("gzip", "-c", "-n")),
     "none": (),
@@ -64,15 +66,15 @@ def choose_compression(root: Path, version: str, wanted: str) -> str:
     return wanted
 
 
-def compress(content: bytes, kind: str) -> tuple[bytes, str]:
-    """``content`` compressed, and the program that did it; the same bytes for the same content and program."""
+def compress(pieces: Iterable[Content], kind: str) -> tuple[Content, str]:
+    """``pieces`` compressed, and the program that did it; the same bytes for the same content and program."""
     if kind == "none":
-        return content, "none"
+        return b"".join(pieces), "none"
     for argv in PROGRAMS[kind]:
         if shutil.which(argv[0]):
-            return _command.run(argv, stdin=content, timeout=TIMEOUT).stdout, argv[0]
+            return _filter.through(argv, pieces, TIMEOUT), argv[0]
     if kind == "gzip":
-        return gzip.compress(content, compresslevel=6, mtime=0), "python"
+        return gzip.compress(b"".join(pieces), compresslevel=6, mtime=0), "python"
     raise ClusterError(
         f"compression {kind}: the program {kind} is not on this host; install the package {kind}"
     )

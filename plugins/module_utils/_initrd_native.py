@@ -58,9 +58,9 @@ def module_members(
     folder, inside = f"lib/modules/{tree.version}", set(order)
     found, missing = [], []
     for name in order:
-        content = _modules.read_module(tree, name)
-        found.append(_cpio.regular(f"{folder}/{_modules.plain_path(tree, name)}", content))
-        for blob in _modules.firmware_names(content) if firmware else ():
+        module = _modules.read_module(tree, name)
+        found.append(_cpio.regular(f"{folder}/{_modules.plain_path(tree, name)}", module.content))
+        for blob in module.firmware if firmware else ():
             path = _modules.find_firmware(tree, blob)
             if path is None:
                 missing.append(blob)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Union
 
-from ansible_collections.oneimage.cluster.plugins.module_utils import _command, _cpio
+from ansible_collections.oneimage.cluster.plugins.module_utils import _command, _cpio, _filter
 from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Member
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
@@ -25,7 +25,7 @@ VERSION_FOLDER = re.compile(r"(?:usr/)?lib/modules/([^/]+)(?:/|$)")
 EXT2_MAGIC_AT = 1080
 EXT2_MAGIC = b"\x53\xef"
 UNPACK_TIMEOUT = 300
-Unpacked = tuple[bytes, int]
+Unpacked = tuple[_cpio.Content, int]
 """The content, and how many bytes of the file it took."""
 Undo = Callable[[memoryview], Unpacked]
 
@@ -204,7 +204,7 @@ def program(argv: list[str], length: Callable[[memoryview], int]) -> Undo:
     def undo(data: memoryview) -> Unpacked:
         _command.require(argv[0], package=argv[0])
         size = length(data)
-        return _command.run(argv, stdin=bytes(data[:size]), timeout=UNPACK_TIMEOUT).stdout, size
+        return _filter.through(argv, [data[:size]], UNPACK_TIMEOUT), size
 
     return undo
 

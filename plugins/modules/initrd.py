@@ -185,6 +185,7 @@ seconds:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._initrd import (
     GENERATORS,
@@ -225,6 +226,7 @@ def main() -> None:
         compression=options["compression"],
         firmware=options["firmware"],
         busybox=Path(options["busybox"]) if options["busybox"] else None,
+        diff=module._diff,
     )
     try:
         result = ensure_initrd(request, module.check_mode)
