@@ -36,7 +36,7 @@ INHERITED = re.compile(
     r"Acquire::(https?::Proxy|Check-Valid-Until|Check-Date|Retries|ForceIPv[46])\b", re.IGNORECASE
 )
 APT_HELPER = "/usr/lib/apt/apt-helper"
-PROBE_OPTIONS = ("Acquire::Retries=0", "Acquire::http::Timeout=15", "Acquire::https::Timeout=15")
+PROBE_OPTIONS = ('Acquire::Retries "0"', 'Acquire::http::Timeout "15"', 'Acquire::https::Timeout "15"')
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def serving(
     Raises ClusterError where the main suite, which comes first, does not answer.
     """
     answering, warnings = [], []
-    options = [piece for setting in (*PROBE_OPTIONS, *map(assignment, settings)) for piece in ("-o", setting)]
+    options = [piece for setting in (*settings, *PROBE_OPTIONS) for piece in ("-o", assignment(setting))]
     for source in sources:
         address = f"{source.uri}/dists/{source.suite}/InRelease"
         probe = run(
