@@ -23,7 +23,11 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._atomic import pa
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._virtual_lab import BootServer, Lab, Step
-from ansible_collections.oneimage.cluster.plugins.module_utils._virtual_lab_network import NAMESPACES, inside
+from ansible_collections.oneimage.cluster.plugins.module_utils._virtual_lab_network import (
+    NAMESPACES,
+    inside,
+    mount_points,
+)
 
 REPOSITORY = "localhost/oneimage-lab-boot-server"
 CGROUP = Path("/sys/fs/cgroup")
@@ -113,6 +117,19 @@ def image_removal_steps(lab: Lab, purge: bool) -> Iterator[Step]:
     if purge:
         for path in sorted(lab.cache.glob("*")):
             yield Step(f"remove {path}", shutil.rmtree if path.is_dir() else Path.unlink, path)
+
+
+def storage_steps() -> Iterator[Step]:
+    """Unmount podman's storage, which it binds onto itself for the first container and leaves so after the last."""
+    if (
+        not shutil.which("podman")
+        or run(["podman", "ps", "--all", "--quiet"], timeout=TIMEOUT).stdout.strip()
+    ):
+        return
+    fields = "{{.Store.GraphRoot}}/{{.Store.GraphDriverName}}"
+    path = run(["podman", "info", "--format", fields], timeout=TIMEOUT).stdout.decode().strip()
+    if path in mount_points():
+        yield Step(f"unmount {path}", run, ["umount", path], timeout=TIMEOUT)
 
 
 def image_of(server: BootServer, apt_sources: Sequence[str]) -> str:

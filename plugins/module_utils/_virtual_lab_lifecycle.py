@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -78,6 +77,7 @@ def absent_steps(lab: Lab, purge: bool) -> Iterator[Step]:
         yield from node.node_removal_steps(lab, path.name)
     yield from boot_server.container_removal_steps(lab)
     yield from boot_server.image_removal_steps(lab, purge)
+    yield from boot_server.storage_steps()
     for namespace in (lab.boot_namespace, lab.namespace):
         if network.namespace_pids(namespace):
             yield Step(f"end what still runs in {namespace}", end_inhabitants, namespace)
@@ -236,12 +236,7 @@ def end_inhabitants(namespace: str) -> None:
 
 def mounts_below(directory: Path) -> list[str]:
     """What is mounted in ``directory``, deepest first: removing a tree must never walk into a bind mount."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        path = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), line.split()[4])
-        if path.startswith(f"{directory}/"):
-            found.append(path)
-    return found[::-1]
+    return [path for path in reversed(network.mount_points()) if path.startswith(f"{directory}/")]
 
 
 def remove_directory(lab: Lab) -> None:

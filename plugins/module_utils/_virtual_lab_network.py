@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -164,13 +165,19 @@ def make_namespace(namespace: str) -> None:
 def remove_namespace(namespace: str) -> None:
     """``ip netns del``; the last one to go takes along the mount of /run/netns that the first one brought."""
     run(["ip", "netns", "del", namespace], timeout=TIMEOUT)
-    if os.path.ismount(NAMESPACES) and not any(NAMESPACES.iterdir()):
+    if str(NAMESPACES) in mount_points() and not any(NAMESPACES.iterdir()):
         run(["umount", str(NAMESPACES)], timeout=TIMEOUT, accept=(0, 32))
 
 
 def namespace_exists(namespace: str) -> bool:
     """A name in /run/netns counts only while a namespace is mounted on it."""
     return os.path.ismount(NAMESPACES / namespace)
+
+
+def mount_points() -> list[str]:
+    """Where something is mounted, in the order of mounting; ``os.path.ismount`` overlooks a bind mount within a file system."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return [re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), line.split()[4]) for line in lines]
 
 
 def namespace_pids(namespace: str) -> list[int]:
