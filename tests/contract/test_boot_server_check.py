@@ -124,7 +124,7 @@ def daemon(*argv: str, ready: Callable[[], bool]) -> Iterator[None]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(2)
         except subprocess.TimeoutExpired:
             process.kill()
 
