@@ -179,7 +179,7 @@ def give(path: Path, owner: str) -> None:
         account = pwd.getpwnam(owner)
     except KeyError as error:
         raise ClusterError(f"controller_user: this machine has no user {owner!r}") from error
-    os.chown(path, account.pw_uid, account.pw_gid)
+    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 def acceleration_steps(lab: Lab) -> Iterator[Step]:
