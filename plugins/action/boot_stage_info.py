@@ -19,7 +19,8 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         options = {**self._task.args}
-        deadline = time.monotonic() + int(options.get("wait") or 0)
+        wait = int(options.get("wait") or 0)
+        deadline = time.monotonic() + wait
         interval = int(options.get("interval") or 3)
         shown: dict[str, str] = {}
         while True:
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
             if look.get("failed"):
                 return {**result, **look}
             for name, boot in look["nodes"].items():
-                if boot["stage"] != shown.get(name, ""):
+                if wait and boot["stage"] != shown.get(name, ""):
                     shown[name] = boot["stage"]
                     display.display(f"{name:>16}  {boot['stage']:<8} {boot['seconds']:7.1f} s")
             if not look["waiting"] or time.monotonic() >= deadline:
