@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
@@ -70,6 +71,10 @@ INITRD_PROGRAMS: tuple[tuple[str, frozenset[str], str, Condition], ...] = (
     ),
 )
 KLIBC_MOUNT = b"nfsmount"
+BUILT_FOR = re.compile(rb"^root_modes='(.*)'$", re.M)
+MODULE = re.compile(r"\.ko(?:\.\w+)?$")
+UNTOLD_ALIASES = (("pci:v00001AF4d*", "virtio_pci"), ("virtio:d00000001v*", "virtio_net"))
+"""The hardware of drivers that kernels often have built in."""
 
 
 def consoles(boot: Boot) -> list[str]:
@@ -194,31 +199,39 @@ def initrd_programs(boot: Boot) -> Iterator[Finding]:
 
 
 def initrd_root_mode(boot: Boot) -> Iterator[Finding]:
-    """Our own initrd says for which root modes it was built; that of initramfs-tools mounts by klibc's nfsmount."""
-    files = boot.initrd.files if boot.initrd else {}
-    built = files.get("lib/oneimage/built.sh")
-    modes = (
-        [
-            line.partition("=")[2]
-            for line in bytes(built.data).decode().splitlines()
-            if line.startswith("root_modes=")
-        ]
-        if built
-        else []
-    )
-    if modes and boot.root_mode not in modes[0].strip("'\"").split():
+    """Our own initrd says for which root modes it was built; others lay an overlay or not."""
+    if not boot.initrd or boot.initrd.format != "cpio":
+        return
+    built = boot.initrd.files.get("lib/oneimage/built.sh")
+    modes = BUILT_FOR.search(bytes(built.data)) if built else None
+    if modes and boot.root_mode not in modes[1].decode().split():
         yield Finding(
             "initrd-root-mode",
             boot.root_mode,
-            f"the initrd was built for {modes[0]}",
+            f"the initrd was built for {modes[1].decode()} only",
             "build the initrd for this root mode, or change the node's",
         )
-    script = files.get("scripts/nfs")
-    if script and KLIBC_MOUNT in bytes(script.data) and (boot.parameters.nfs_version or "3").startswith("4"):
+    scripts = (name for name in boot.initrd.files if not MODULE.search(name))
+    if boot.root_mode == "nfs_ro" and not any(
+        "lib/oneimage/" in name or "overlay" in name for name in scripts
+    ):
+        yield warning(
+            "initrd-root-mode",
+            boot.root_mode,
+            "no script in the initrd seems to lay a writable layer over the read-only root",
+            "build the initrd with the module oneimage.cluster.initrd",
+        )
+
+
+def initrd_nfs_version(boot: Boot) -> Iterator[Finding]:
+    """initramfs-tools mounts the root by the nfsmount of klibc."""
+    script = boot.initrd.files.get("scripts/nfs") if boot.initrd else None
+    version = boot.parameters.nfs_version or "3"
+    if script and KLIBC_MOUNT in bytes(script.data) and version.startswith("4"):
         yield Finding(
             "initrd-nfs-version",
             "nfsroot",
-            f"initramfs-tools mounts the root by nfsmount, which knows no NFS {boot.parameters.nfs_version}",
+            f"initramfs-tools mounts the root by nfsmount, which knows no NFS {version}",
             "ask for vers=3, or build a native initrd",
         )
 
@@ -235,24 +248,20 @@ def driver_candidates(boot: Boot, entry: str) -> list[str]:
         name = _modules.plain(entry)
         known = builtin(boot, name) or (boot.tree is not None and name in boot.tree.paths)
         return [name] if known else []
-    fitting = [
-        name
-        for alias, name in aliases(boot)
-        if entry.startswith(alias.partition("*")[0][:4]) and fnmatchcase(entry, alias)
-    ]
-    return list(dict.fromkeys(fitting))
+    untold = [(alias, name) for alias, name in UNTOLD_ALIASES if builtin(boot, name)]
+    aliases = [*(boot.tree.aliases if boot.tree else ()), *builtin_aliases(boot), *untold]
+    kind = entry.partition(":")[0]
+    fitting = [name for alias, name in aliases if alias.startswith(kind) and fnmatchcase(entry, alias)]
+    return list(dict.fromkeys(map(_modules.plain, fitting)))
 
 
-def aliases(boot: Boot) -> Iterator[tuple[str, str]]:
-    """(alias, module) of modules and of what is built in."""
-    if boot.tree is None:
-        return
-    yield from boot.tree.aliases
-    listed = boot.tree.folder / "modules.builtin.modinfo"
-    for entry in listed.read_bytes().split(b"\0") if listed.is_file() else ():
-        name, _, alias = entry.decode("utf-8", "replace").partition(".alias=")
-        if alias:
-            yield alias, _modules.plain(name)
+def builtin_aliases(boot: Boot) -> list[tuple[str, str]]:
+    """(alias, module) of what is built in; kernels before 6.18 tell them of almost no driver."""
+    listed = boot.tree.folder / "modules.builtin.modinfo" if boot.tree else None
+    entries = listed.read_bytes().split(b"\0") if listed and listed.is_file() else []
+    lines = (entry.decode("utf-8", "replace").partition(".alias=") for entry in entries)
+    told = [(alias, name) for name, _, alias in lines if ":" in alias]
+    return told + [(alias, name) for alias, name in UNTOLD_ALIASES if builtin(boot, name)]
 
 
 def drivers(boot: Boot) -> Iterator[Finding]:
@@ -260,12 +269,7 @@ def drivers(boot: Boot) -> Iterator[Finding]:
     for entry in boot.hardware:
         candidates = driver_candidates(boot, entry)
         if not candidates:
-            yield Finding(
-                "hardware-driver",
-                entry,
-                f"the kernel {boot.kernel.release} has no driver for it",
-                "check the name, or use a kernel that has the driver",
-            )
+            yield no_driver(boot, entry)
         elif any(builtin(boot, name) for name in candidates):
             continue
         elif boot.initrd is None:
@@ -278,6 +282,19 @@ def drivers(boot: Boot) -> Iterator[Finding]:
         else:
             present = [name for name in candidates if name in boot.initrd.modules]
             yield from missing_modules(boot, (present or candidates)[0], f"the driver of {entry}")
+
+
+def no_driver(boot: Boot, entry: str) -> Finding:
+    remedy = "check the name, or use a kernel that has the driver"
+    bus = entry.partition(":")[0]
+    if bus == entry or any(alias.startswith(f"{bus}:") for alias, _name in builtin_aliases(boot)):
+        return Finding(
+            "hardware-driver", entry, f"the kernel {boot.kernel.release} has no driver for it", remedy
+        )
+    problem = f"no module of the kernel {boot.kernel.release} is for it, and of what is built in the kernel does not tell"
+    return warning(
+        "hardware-driver", entry, problem, f"{remedy}; nothing is to be done where the driver is built in"
+    )
 
 
 def initrd_modules(boot: Boot) -> Iterator[Finding]:
@@ -293,8 +310,8 @@ def missing_modules(boot: Boot, name: str, purpose: str) -> Iterator[Finding]:
     if initrd is None or initrd.format != "cpio":
         return
     wanted = {name: purpose}
-    if tree:
-        wanted.update({needed: f"needed by {name}" for needed in tree.needs.get(name, ())})
+    if tree and name in tree.paths:
+        wanted.update({needed: f"needed by {name}" for needed in tree.needs(name)})
         companions = [one for one in _modules.COMPANIONS.get(name, ()) if tree.holds(one)]
         if companions and not any(builtin(boot, one) or one in initrd.modules for one in companions):
             wanted[companions[0]] = f"needed by {name}"
@@ -320,7 +337,7 @@ def initrd_firmware(boot: Boot) -> Iterator[Finding]:
         if name not in boot.initrd.modules or name not in boot.tree.paths:
             continue
         try:
-            named = _modules.firmware_names(_modules.read_module(boot.tree, name))
+            named = _modules.read_module(boot.tree, name).firmware
         except ClusterError as error:
             yield Finding("root-module", name, str(error), "install the kernel's package in the root again")
             continue
@@ -343,6 +360,7 @@ CHECKS = (
     initrd_init,
     initrd_programs,
     initrd_root_mode,
+    initrd_nfs_version,
     initrd_modules,
     drivers,
     initrd_firmware,

@@ -309,6 +309,14 @@ WARNINGS: dict[str, tuple[Change, str]] = {
     "no ip=": (parameter("ip=dhcp"), "parameters-ip"),
     "one console twice": (lambda case: case.parameters.append("console=tty0"), "parameters-console"),
     "no machine id": (absent("etc/machine-id"), "root-machine-id"),
+    "a kernel that does not tell what is built in": (
+        assign(hardware=["pci:v000014E4d00001657sv0sd0bc02sc00i00"], builtin_facts=b""),
+        "hardware-driver",
+    ),
+    "no overlay in the initrd": (
+        lambda case: case.initrd_files.pop("lib/oneimage/built.sh"),
+        "initrd-root-mode",
+    ),
     "no firmware": (assign(firmware_of_nic="bnx2/bnx2-rv2p.fw"), "initrd-firmware-missing"),
     "a key in a root of its own": (
         both(
@@ -380,6 +388,14 @@ def test_what_is_built_in_need_not_be_in_the_initrd(tmp_path: Path) -> None:
         initrd_modules=["virtio_net", "net_failover"],
     )
     case.options["VIRTIO_PCI"] = "y"
+    assert ask(case).findings == []
+
+
+def test_the_bus_of_a_virtual_nic_is_often_built_in(tmp_path: Path) -> None:
+    case = Case(
+        tmp_path, hardware=["pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00"], builtin_facts=b""
+    )
+    case.builtin.append("virtio_pci")
     assert ask(case).findings == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ansible_collections.oneimage.cluster.plugins.module_utils import _cpio
 from ansible_collections.oneimage.cluster.plugins.module_utils._netboot import Question
 
-CONFIGS = Path(__file__).parents[3] / "fixtures" / "kernel_config"
+CONFIGS = Path(__file__).parent / "fixtures" / "kernel_config"
 ELF_X86_64 = b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack("<HH", 3, 62) + bytes(40)
 MODULES = {
     "nfs": ("fs/nfs/nfs.ko", ("sunrpc", "lockd")),
@@ -92,10 +92,15 @@ class Case:
     initrd_modules: list[str] = field(default_factory=lambda: list(INITRD_MODULES))
     initrd_release: str = ""
     initrd_files: dict[str, tuple[bytes, int]] = field(
-        default_factory=lambda: {"init": (b"#!/bin/sh\n", 0o755), "bin/busybox": (ELF_X86_64, 0o755)}
+        default_factory=lambda: {
+            "init": (b"#!/bin/sh\n", 0o755),
+            "bin/busybox": (ELF_X86_64, 0o755),
+            "lib/oneimage/built.sh": (b"root_modes='nfs_ro nfs_rw'\nmodules=''\n", 0o644),
+        }
     )
     with_initrd: bool = True
     builtin: list[str] = field(default_factory=lambda: ["af_packet", "e1000"])
+    builtin_facts: bytes = b"e1000.alias=pci:v00008086d0000100E*\0e1000.license=GPL\0"
     firmware_of_nic: str = ""
 
     def __post_init__(self) -> None:
@@ -164,9 +169,7 @@ class Case:
         self.write(
             f"{folder}/modules.builtin", "".join(f"kernel/x/{name}.ko\n" for name in self.builtin).encode()
         )
-        self.write(
-            f"{folder}/modules.builtin.modinfo", b"e1000.alias=pci:v00008086d0000100E*\0e1000.license=GPL\0"
-        )
+        self.write(f"{folder}/modules.builtin.modinfo", self.builtin_facts)
         self.write(f"{folder}/modules.softdep", b"")
 
     def initrd(self) -> bytes:
