@@ -38,23 +38,24 @@ PAYLOAD_MAGIC = re.compile(
 """Where a payload may begin in a kernel whose header does not say where."""
 
 VALUE = r'(?:[ymn]|-?\d+|0[xX][0-9a-fA-F]+|"(?:[^"\\\n]|\\.)*")'
-UNSET = " is not set"
-LINE = re.compile(rf"^(?:({PREFIX}\w+)=({VALUE})|# ({PREFIX}\w+){UNSET})[ \t]*$", re.M)
-NO_LINE = re.compile(rf"^(?!#|[ \t]*$|{PREFIX}\w+={VALUE}[ \t]*$).*$", re.M)
-UNSET_CUT_OFF = re.compile(rf"^# {PREFIX}\w*(.*)\Z", re.M)
+SETTING = re.compile(rf"\n({PREFIX}\w+)=({VALUE})(?=\n)", re.A)
+UNSET = re.compile(rf"\n# ({PREFIX}\w+) is not set(?=\n)", re.A)
+STRAY = re.compile(rf"\n(?!#|\n|\Z|{PREFIX}\w+={VALUE}\n)(.*)", re.A)
+UNSET_CUT_OFF = re.compile(rf"\n(# {PREFIX}\w*(.*))\n\Z", re.A)
+BLANKS_AT_END = re.compile(r"[ \t\r]+$", re.M)
 ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
 class KernelConfig:
-    """``symbols`` has each option, with its prefix, and its value; ``not-set`` for those that are off."""
+    """``symbols`` has each option, with its prefix, and its value as written; ``not-set`` for those that are off."""
 
     path: Path
     source: str
     symbols: Mapping[str, str]
 
     def value(self, option: str) -> str:
-        return self.symbols.get(with_prefix(option), ABSENT)
+        return plain(self.symbols.get(with_prefix(option), ABSENT))
 
     def enabled(self, option: str) -> bool:
         """Built in or a module."""
@@ -138,46 +139,59 @@ def unpack(path: Path, data: bytes, start: int, end: int) -> bytes:
     if kind.name != "gzip" and end != len(data):
         packed = packed[:-4]  # the size of the unpacked kernel, behind every format that does not carry it
     try:
-        return _initrd_read.decompress(kind, packed)[0]
+        return bytes(_initrd_read.decompress(kind, packed)[0])
     except ClusterError as error:
         raise ClusterError(f"kernel {path}: {error}") from error
 
 
 def decode(path: Path, data: bytes) -> str:
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ClusterError(
             f"kernel configuration {path}: line {line} is no text; copy the file again"
         ) from error
+    return BLANKS_AT_END.sub("", text) if any(blank in text for blank in (" \n", "\t\n", "\r\n")) else text
 
 
 def parse(path: Path, text: str) -> dict[str, str]:
-    """Every option of a configuration; two passes of compiled expressions, since files have ten thousand lines."""
-    torn = NO_LINE.search(text) or cut_off(text)
+    """Every option of a configuration. Each line is looked for from the newline before it: that is what is fast."""
+    body = f"\n{text}\n"
+    settings, unset = SETTING.findall(body), UNSET.findall(body)
+    torn = stray_line(body, len(settings)) or cut_off(body)
     if torn:
-        line = text.count("\n", 0, torn.start()) + 1
+        line = body.count("\n", 0, torn.start(1))
         raise ClusterError(
-            f"kernel configuration {path}: line {line} is torn or foreign ({torn[0][:60]!r}); "
+            f"kernel configuration {path}: line {line} is torn or foreign ({torn[1][:60]!r}); "
             "expected CONFIG_NAME=VALUE or # CONFIG_NAME is not set"
         )
-    symbols = {name or unset: plain(value) if name else NOT_SET for name, value, unset in LINE.findall(text)}
+    symbols, values = dict.fromkeys(unset, NOT_SET), dict(settings)
+    twice = symbols.keys() & values.keys()
+    symbols.update(values)
+    symbols.update((name, NOT_SET) for name in twice if body.rfind(f"\n# {name} ") > body.rfind(f"\n{name}="))
     if not symbols:
         raise ClusterError(f"{path} holds no kernel option; give a kernel configuration")
     return symbols
 
 
-def cut_off(text: str) -> re.Match[str] | None:
+def stray_line(body: str, settings: int) -> re.Match[str] | None:
+    """The first line that is neither one of the settings nor a comment nor blank; mere counting shows most have none."""
+    harmless = settings + body.count("\n#") + body.count("\n\n")
+    return STRAY.search(body) if harmless < body.count("\n") - 1 else None
+
+
+def cut_off(body: str) -> re.Match[str] | None:
     """A last line that began as ``# CONFIG_X is not set``: to all other checks it is a comment."""
-    found = UNSET_CUT_OFF.search(text, text.rfind("\n") + 1)
-    return found if found and found[1] != UNSET and UNSET.startswith(found[1]) else None
+    found = UNSET_CUT_OFF.search(body, body.rfind("\n", 0, -1))
+    rest = " is not set"
+    return found if found and found[2] != rest and rest.startswith(found[2]) else None
 
 
 def plain(value: str) -> str:
-    if value == "n":
-        return NOT_SET
-    return ESCAPE.sub(r"\1", value[1:-1]) if value[0] == '"' else value
+    if value[:1] == '"':
+        return ESCAPE.sub(r"\1", value[1:-1])
+    return NOT_SET if value == "n" else value
 
 
 def with_prefix(option: str) -> str:

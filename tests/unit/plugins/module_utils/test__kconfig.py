@@ -75,7 +75,8 @@ def config(tmp_path: Path, content: bytes) -> KernelConfig:
 
 
 def test_every_kind_of_line_is_read(tmp_path: Path) -> None:
-    assert config(tmp_path, CONFIG).symbols == {
+    found = config(tmp_path, CONFIG)
+    assert {name: found.value(name) for name in found.symbols} == {
         "CONFIG_X86": "y",
         "CONFIG_SMP": "not-set",
         "CONFIG_NFS_FS": "m",
@@ -100,6 +101,7 @@ def test_the_last_line_of_an_option_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content, source",
     [
+        (CONFIG.replace(b"=y\n", b"=y \n"), "text"),
         (CONFIG, "text"),
         (CONFIG.replace(b"\n", b"\r\n"), "text"),
         (CONFIG.rstrip(b"\n"), "text"),
@@ -109,6 +111,7 @@ def test_the_last_line_of_an_option_wins(tmp_path: Path) -> None:
         (b"MZ\0\0zimg" + bytes(60) + gzip.compress(VMLINUX) + b"more", "embedded in the kernel"),
     ],
     ids=[
+        "blanks",
         "text",
         "carriage-returns",
         "no-last-newline",
@@ -153,6 +156,8 @@ def test_a_packed_kernel_is_unpacked(tmp_path: Path, packer: str, protocol: int)
         (b"CONFIG_A=y\n# CONFIG_NFS_FS is n", ["line 2", "is n"]),
         (b"CONFIG_A=y\n# CONFIG_NF", ["line 2", "CONFIG_NF"]),
         (b"CONFIG_A=y\nCONFIG_B=yes\n", ["line 2", "CONFIG_B=yes"]),
+        (b"CONFIG_A=y\n\n\n\n# comment\nCONFIG_B\n\n", ["line 6", "'CONFIG_B'"]),
+        (b"CONFIG\n", ["line 1", "'CONFIG'"]),
         (b"CONFIG_A=y\nCONF\xff", ["line 2", "no text"]),
         (b"#!/bin/sh\necho hello\n", ["line 2", "echo hello"]),
         (b"# just words\n", ["no kernel option"]),
