@@ -112,6 +112,8 @@ ExecStart=/usr/bin/ssh-keygen -q -t ed25519 -N "" -C "" -f {HOST_KEY}
             (f"{UNITS}/ssh.service.requires/{HOST_KEY_UNIT}", f"../{HOST_KEY_UNIT}"),
             (f"{UNITS}/multi-user.target.wants/{HOST_KEY_UNIT}", f"../{HOST_KEY_UNIT}"),
         ),
+        # trixie's own generator writes its keys into the root
+        mask=("sshd-keygen.service",),
     ),
     Rule(
         "hostname",
