@@ -73,9 +73,26 @@ def pxelinux_name(value: str) -> str:
     raise ClusterError(f'"{value}" is no IPv4 address, MAC, UUID or subnet: PXELINUX has no file name for it')
 
 
+def uuid_spellings(uuid: str | None) -> list[str]:
+    """PXELINUX and GRUB print the bytes that the firmware sent, whose first three numbers are little-endian since
+    SMBIOS 2.6 (dmidecode turns them round); older firmware sends them as they are read."""
+    if uuid is None:
+        return []
+    low, middle, high, rest = uuid.split("-", 3)
+    return [f"{swapped(low)}-{swapped(middle)}-{swapped(high)}-{rest}", uuid]
+
+
+def swapped(digits: str) -> str:
+    return bytes.fromhex(digits)[::-1].hex()
+
+
+def pxelinux_own_names(node: Node) -> list[str]:
+    return [*dict.fromkeys(uuid_spellings(node.uuid)), *([dashed(node.mac)] if node.mac else [])]
+
+
 def pxelinux_node_names(node: Node) -> list[str]:
     """Where the entry of ``node`` lies: under its MAC and its UUID, under its address only if it has neither."""
-    names = [pxelinux_name(value) for value in (node.uuid, node.mac) if value]
+    names = pxelinux_own_names(node)
     return names or ([hex_address(node.address)] if node.address else [])
 
 
@@ -86,7 +103,7 @@ def pxelinux_cluster_names(subnet: ipaddress.IPv4Network) -> list[str]:
 
 def pxelinux_lookup(node: Node) -> list[str]:
     """All names that PXELINUX asks for on ``node``, in its order."""
-    names = [pxelinux_name(value) for value in (node.uuid, node.mac) if value]
+    names = pxelinux_own_names(node)
     if node.address:
         names += [hex_address(node.address)[:digits] for digits in range(8, 0, -1)]
     return [*names, "default"]

@@ -86,8 +86,9 @@ options:
         type: str
       uuid:
         description:
-          - The machine's UUID. PXELINUX and GRUB print it in the byte order of the firmware, in which the first three
-            groups can be reversed compared with C(dmidecode); give O(nodes[].mac) as well to be independent of that.
+          - The machine's UUID as C(dmidecode) shows it. Most firmware sends its first three groups with their bytes
+            reversed, and PXELINUX and GRUB ask for what was sent, so that these loaders get a file for either spelling.
+          - GRUB knows it only where the DHCP server sends it back to the client; give O(nodes[].mac) too.
         type: str
       entry:
         description: The entry that it boots. Without one, that of its cluster, else the default.
