@@ -326,7 +326,7 @@ def missing_modules(boot: Boot, name: str, purpose: str) -> Iterator[Finding]:
 
 
 def initrd_firmware(boot: Boot) -> Iterator[Finding]:
-    """A driver that names firmware files, of which the initrd has none: the NIC would stay dead."""
+    """A driver that names firmware files, of which the initrd has none: some NICs would stay dead."""
     if not boot.initrd or not boot.tree:
         return
     held = {
@@ -345,7 +345,7 @@ def initrd_firmware(boot: Boot) -> Iterator[Finding]:
             yield warning(
                 "initrd-firmware-missing",
                 name,
-                f"it asks for firmware ({', '.join(named[:3])}) of which the initrd holds nothing",
+                f"some of its chips need firmware ({', '.join(named[:3])}), of which the initrd holds nothing",
                 "install the firmware's package in the root and build the initrd again",
             )
 
