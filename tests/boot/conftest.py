@@ -29,7 +29,14 @@ def declared() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "declared.json"
         program = Path(sys.executable).with_name("ansible-playbook")
-        argv = [program, "-i", INVENTORY, "-e", f"declared_path={path}", Path(__file__).with_name("declared.yml")]
+        argv = [
+            program,
+            "-i",
+            INVENTORY,
+            "-e",
+            f"declared_path={path}",
+            Path(__file__).with_name("declared.yml"),
+        ]
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, cwd=CHECKOUT)
         return json.loads(path.read_text())
 
@@ -50,7 +57,9 @@ def host_of(variables: dict[str, Any], folder: Path) -> Host:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "declaration" in metafunc.fixturenames:
         nodes = [host for host in declared() if "nodes" in host["group_names"]]
-        metafunc.parametrize("declaration", nodes, ids=lambda node: node["inventory_hostname"], scope="session")
+        metafunc.parametrize(
+            "declaration", nodes, ids=lambda node: node["inventory_hostname"], scope="session"
+        )
 
 
 @pytest.fixture(scope="session")
@@ -67,4 +76,8 @@ def boot_server(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture(scope="session")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Host]:
     folder = tmp_path_factory.mktemp("ssh")
-    return {host["inventory_hostname"]: host_of(host, folder) for host in declared() if "nodes" in host["group_names"]}
+    return {
+        host["inventory_hostname"]: host_of(host, folder)
+        for host in declared()
+        if "nodes" in host["group_names"]
+    }

@@ -26,7 +26,9 @@ def test_command_line_names_the_declared_boot(node: Host, declaration: Declarati
 
 
 def test_root_is_mounted_as_declared(node: Host, declaration: Declaration) -> None:
-    kind, source, options = node.check_output("findmnt --noheadings --output FSTYPE,SOURCE,OPTIONS /").split(maxsplit=2)
+    kind, source, options = node.check_output("findmnt --noheadings --output FSTYPE,SOURCE,OPTIONS /").split(
+        maxsplit=2
+    )
     nfsroot = words(node)["nfsroot"].split(",")[0]
     assert "rw" in options.split(",")
     if declaration["node_root_mode"] == "nfs_ro":
@@ -44,7 +46,9 @@ def test_image_id_is_the_one_that_was_booted(node: Host) -> None:
     release = dict(
         line.split("=", 1) for line in node.file("/etc/os-release").content_string.splitlines() if "=" in line
     )
-    assert f"{release['IMAGE_ID']}-{release['IMAGE_VERSION']}".replace('"', "") == words(node)["oneimage.image"]
+    assert (
+        f"{release['IMAGE_ID']}-{release['IMAGE_VERSION']}".replace('"', "") == words(node)["oneimage.image"]
+    )
 
 
 def test_firmware_is_the_declared_one(node: Host, declaration: Declaration) -> None:
@@ -58,8 +62,10 @@ def test_loader_is_the_declared_one(node: Host, declaration: Declaration) -> Non
 
 def test_kernel_came_over_the_loaders_protocol(boot_server: Host, declaration: Declaration) -> None:
     log = boot_server.file("/var/log/nginx/access.log").content_string
-    asked = f'{declaration["node_address"]} - - '
-    fetched = any(line.startswith(asked) and "/vmlinuz" in line and '" 200 ' in line for line in log.splitlines())
+    asked = f"{declaration['node_address']} - - "
+    fetched = any(
+        line.startswith(asked) and "/vmlinuz" in line and '" 200 ' in line for line in log.splitlines()
+    )
     assert fetched == (declaration["node_loader"] == "ipxe")
 
 
@@ -84,7 +90,10 @@ def test_journal_is_volatile(node: Host) -> None:
 
 
 def test_nodes_share_no_host_key(nodes: dict[str, Host]) -> None:
-    keys = {name: node.check_output("ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null") for name, node in nodes.items()}
+    keys = {
+        name: node.check_output("ssh-keyscan -t ed25519 127.0.0.1 2>/dev/null")
+        for name, node in nodes.items()
+    }
     assert all(keys.values())
     assert len(set(keys.values())) == len(keys)
 
