@@ -115,12 +115,12 @@ write_facts() { # what the running node, and who asks it over ssh, can read abou
 }
 
 lay_overlay() { # the root at $1 is read-only: everything that this node writes goes to RAM
-    mkdir -p /oneimage/lower /oneimage/ram &&
-        mount -o bind "$1" /oneimage/lower &&
-        mount -t tmpfs -o "mode=0755,size=$overlay_size" oneimage /oneimage/ram &&
-        mkdir -p /oneimage/ram/upper /oneimage/ram/work &&
-        mount -t overlay -o lowerdir=/oneimage/lower,upperdir=/oneimage/ram/upper,workdir=/oneimage/ram/work \
-            oneimage "$1"
+    # below /run, which every init hands on: a mount left behind would keep klibc's run-init from emptying the initrd
+    mkdir -p "$FACTS/lower" "$FACTS/ram" &&
+        mount -o bind "$1" "$FACTS/lower" &&
+        mount -t tmpfs -o "mode=0755,size=$overlay_size" oneimage "$FACTS/ram" &&
+        mkdir -p "$FACTS/ram/upper" "$FACTS/ram/work" &&
+        mount -t overlay -o "lowerdir=$FACTS/lower,upperdir=$FACTS/ram/upper,workdir=$FACTS/ram/work" oneimage "$1"
 }
 
 own_file() { # this node's own $2 in the root $1, with the text on standard input
