@@ -37,8 +37,7 @@ def mismatches(answers: Mapping[str, str], declared: Mapping[str, Any]) -> list[
     ``declared`` holds ``image_id``, ``kernel``, ``root_mode``, ``root`` (SERVER:/PATH) and ``parameters`` (a list),
     all of which the node must show.
     """
-    filesystem, _space, rest = answers["root"].partition(" ")
-    source = rest.split(" ")[0]
+    filesystem, source = (answers["root"].split() + [""])[:2]
     found = []
     if answers["image_id"] != declared["image_id"]:
         found.append(f"image id is {answers['image_id']}, declared {declared['image_id']}")

@@ -10,7 +10,7 @@ ROOT = "10.0.0.1:/srv/oneimage/roots/debian12/0123456789ab"
 PARAMETERS = ["root=/dev/nfs", f"nfsroot={ROOT}", "oneimage.image=debian12-0123456789ab"]
 ANSWERS = {
     "cmdline": f"BOOT_IMAGE=vmlinuz {' '.join(PARAMETERS)} BOOTIF=01-52-54-00-00-00-01",
-    "root": "overlay overlay",
+    "root": "overlay oneimage",
     "kernel": "6.1.0-44-amd64",
     "image_id": "debian12-0123456789ab",
     "machine_id": "a" * 32,
@@ -49,7 +49,7 @@ def test_the_declared_boot_is_proven() -> None:
 
 @pytest.mark.parametrize("filesystem", ["nfs", "nfs4"])
 def test_a_root_read_and_written_over_nfs_is_proven(filesystem: str) -> None:
-    assert mismatches({**ANSWERS, "root": f"{filesystem} {ROOT}"}, {**DECLARED, "root_mode": "nfs_rw"}) == []
+    assert mismatches({**ANSWERS, "root": f"{filesystem}    {ROOT}"}, {**DECLARED, "root_mode": "nfs_rw"}) == []
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_root_read_and_written_over_nfs_is_proven(filesystem: str) -> None:
         ({"image_id": "debian12-ffffffffffff"}, {}, "image id is debian12-ffffffffffff"),
         ({"kernel": "6.1.0-43-amd64"}, {}, "kernel is 6.1.0-43-amd64"),
         ({"root": f"nfs {ROOT}"}, {}, "/ is nfs, declared an overlay"),
-        ({}, {"root_mode": "nfs_rw"}, "/ is overlay from overlay, declared NFS"),
+        ({}, {"root_mode": "nfs_rw"}, "/ is overlay from oneimage, declared NFS"),
         ({"root": "nfs 10.0.0.9:/other"}, {"root_mode": "nfs_rw"}, "/ is nfs from 10.0.0.9:/other"),
         ({"cmdline": "root=/dev/nfs"}, {}, f"lacks nfsroot={ROOT}"),
     ],
