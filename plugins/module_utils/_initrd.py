@@ -82,8 +82,9 @@ def ensure_initrd(request: InitrdRequest, check: bool) -> dict[str, Any]:
 
 
 def make_plan(request: InitrdRequest) -> Plan:
-    if not request.path.parent.is_dir():
-        raise ClusterError(f"path: the folder {request.path.parent} does not exist; make it first")
+    for option, folder in (("path", request.path.parent), ("root", request.root)):
+        if not folder.is_dir():
+            raise ClusterError(f"{option}: the folder {folder} does not exist; make it first")
     if request.path.is_dir():
         raise ClusterError(f"path: {request.path} is a folder; name the file in it")
     if request.generator != "native":

@@ -155,7 +155,7 @@ class Generator:
     folder: str
     settings: tuple[str, ...]
     files: Callable[[str, str, Files], Files]
-    argv: Callable[[str, str], list[str]]
+    argv: Callable[[Path, str, str], list[str]]
 
 
 def initramfs_tools_files(modules: str, compression: str, carried: Files) -> Files:
@@ -177,24 +177,19 @@ def dracut_files(modules: str, _compression: str, carried: Files) -> Files:
     }
 
 
-def initramfs_tools_argv(version: str, _compression: str) -> list[str]:
+def initramfs_tools_argv(_root: Path, version: str, _compression: str) -> list[str]:
     return ["mkinitramfs", "-o", "/tmp/initrd", version]
 
 
-def dracut_argv(version: str, compression: str) -> list[str]:
-    fixed = [
-        "dracut",
-        "--force",
-        "--no-hostonly",
-        "--no-hostonly-cmdline",
-        "--reproducible",
-        "--tmpdir",
-        "/tmp",
-    ]
+def dracut_argv(root: Path, version: str, compression: str) -> list[str]:
+    fixed = ["dracut", "--force", "--no-hostonly", "--no-hostonly-cmdline", "--reproducible", "--tmpdir", "/tmp"]
     how = {"none": "--no-compress"}.get(compression, f"--{compression}")
-    return [*fixed, how, "--add", "oneimage", "--kver", version, "/tmp/initrd"]
+    # by itself dracut prefers handlers that want a message bus, which a node's root seldom has
+    legacy = " network-legacy" if all((root / program).exists() for program in DRACUT_LEGACY_PROGRAMS) else ""
+    return [*fixed, how, "--add", f"oneimage{legacy}", "--kver", version, "/tmp/initrd"]
 
 
+DRACUT_LEGACY_PROGRAMS = ("usr/sbin/dhclient", "usr/bin/arping")
 GENERATORS = {
     "initramfs_tools": Generator(
         "usr/sbin/mkinitramfs",
@@ -206,7 +201,7 @@ GENERATORS = {
     ),
     "dracut": Generator(
         "usr/lib/dracut/modules.d",
-        "dracut and dracut-network",
+        "dracut-network, and for its network part isc-dhcp-client, iputils-arping and procps",
         "/usr/lib/dracut",
         ("etc/dracut.conf", "etc/dracut.conf.d", "usr/lib/dracut", "etc/modprobe.d", "etc/udev"),
         dracut_files,
@@ -242,8 +237,11 @@ def generate(name: str, root: Path, version: str, compression: str, ours: Files)
     # the generator dies with this process, also with kill -9
     alone = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
     script = ["sh", "-c", NAMESPACE_SCRIPT, "oneimage", str(root), generator.folder]
-    argv = generator.argv(version, compression)
-    return _command.run([*alone, *script, *argv], stdin=tar(ours), timeout=TIMEOUT).stdout
+    argv = generator.argv(root, version, compression)
+    try:
+        return _command.run([*alone, *script, *argv], stdin=tar(ours), timeout=TIMEOUT).stdout
+    except ClusterError as error:
+        raise ClusterError(f"generator {name} in {root}: {error}") from error
 
 
 def tar(ours: Files) -> bytes:

@@ -16,7 +16,6 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _command
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
@@ -231,7 +230,7 @@ def alias_lines(tree: ModuleTree, inside: set[str]) -> Iterator[str]:
 class Module:
     """One module as it goes into the initrd, and the firmware that it names."""
 
-    content: Union[bytes, mmap.mmap]
+    content: bytes | mmap.mmap
     firmware: tuple[str, ...]
 
 
@@ -253,7 +252,7 @@ def read_module(tree: ModuleTree, name: str) -> Module:
     return Module(content, tuple(value for key, value in facts if key == "firmware"))
 
 
-def read_plain(path: Path) -> Union[bytes, mmap.mmap]:
+def read_plain(path: Path) -> bytes | mmap.mmap:
     if path.suffix == ".xz":
         return lzma.decompress(path.read_bytes())
     if path.suffix == ".gz":
@@ -264,7 +263,7 @@ def read_plain(path: Path) -> Union[bytes, mmap.mmap]:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def module_facts(content: Union[bytes, mmap.mmap]) -> Iterator[tuple[str, str]]:
+def module_facts(content: bytes | mmap.mmap) -> Iterator[tuple[str, str]]:
     """The keys and values in the section .modinfo of a module; a key may occur more than once."""
     for entry in elf_section(content, b".modinfo").split(b"\0"):
         key, equals, value = entry.decode("utf-8", "replace").partition("=")
@@ -272,7 +271,7 @@ def module_facts(content: Union[bytes, mmap.mmap]) -> Iterator[tuple[str, str]]:
             yield key, value
 
 
-def elf_section(content: Union[bytes, mmap.mmap], wanted: bytes) -> bytes:
+def elf_section(content: bytes | mmap.mmap, wanted: bytes) -> bytes:
     """The section called ``wanted`` of an ELF file of any byte order and word size; ValueError where there is none."""
     if content[:4] != b"\x7fELF":
         raise ValueError("it is no ELF file")

@@ -21,7 +21,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Memb
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 MODULE_FILE = re.compile(r"([^/]+)\.ko(?:\.(?:xz|zst|gz))?")
-VERSION_FOLDER = re.compile(r"(?:usr/)?lib/modules/([^/]+)(?:/|$)")
+OF_VERSION = re.compile(r"(?:usr/)?lib/modules/([^/]+)/(?:modules\.|.*\.ko)")
 EXT2_MAGIC_AT = 1080
 EXT2_MAGIC = b"\x53\xef"
 UNPACK_TIMEOUT = 300
@@ -87,7 +87,7 @@ def read_initrd(path: Path) -> InitrdContent:
         members=members,
         files=files,
         modules={name for name in map(module_name, files) if name},
-        kernel_versions={found[1] for found in map(VERSION_FOLDER.match, (m.name for m in members)) if found},
+        kernel_versions={found[1] for found in map(OF_VERSION.match, files) if found},
     )
 
 

@@ -54,7 +54,8 @@ options:
     description:
       - What builds the initrd.
       - V(initramfs_tools) needs the package initramfs-tools in O(root) and mounts NFS version 3 only.
-      - V(dracut) needs the packages dracut and dracut-network in O(root).
+      - V(dracut) needs in O(root) the packages dracut-network and nfs-common and a network handler of dracut's, of which the
+        one that asks for least needs isc-dhcp-client, iputils-arping and procps.
     type: str
     choices: [native, initramfs_tools, dracut]
     default: native
@@ -232,6 +233,8 @@ def main() -> None:
         result = ensure_initrd(request, module.check_mode)
     except ClusterError as error:
         module.fail_json(msg=str(error))
+    if not (request.diff and result["changed"]):
+        del result["diff"]
     if request.path.exists():
         attributes = module.load_file_common_arguments(options)
         result["changed"] = module.set_fs_attributes_if_different(attributes, result["changed"])
