@@ -182,11 +182,11 @@ def initramfs_tools_argv(_root: Path, version: str, _compression: str) -> list[s
 
 
 def dracut_argv(root: Path, version: str, compression: str) -> list[str]:
-    fixed = ["dracut", "--force", "--no-hostonly", "--no-hostonly-cmdline", "--reproducible", "--tmpdir", "/tmp"]
+    argv = ["dracut", "--force", "--no-hostonly", "--no-hostonly-cmdline", "--reproducible", "--tmpdir=/tmp"]
     how = {"none": "--no-compress"}.get(compression, f"--{compression}")
     # by itself dracut prefers handlers that want a message bus, which a node's root seldom has
     legacy = " network-legacy" if all((root / program).exists() for program in DRACUT_LEGACY_PROGRAMS) else ""
-    return [*fixed, how, "--add", f"oneimage{legacy}", "--kver", version, "/tmp/initrd"]
+    return [*argv, how, "--add", f"oneimage{legacy}", "--kver", version, "/tmp/initrd"]
 
 
 DRACUT_LEGACY_PROGRAMS = ("usr/sbin/dhclient", "usr/bin/arping")
