@@ -72,6 +72,7 @@ INITRD_PROGRAMS: tuple[tuple[str, frozenset[str], str, Condition], ...] = (
 )
 KLIBC_MOUNT = b"nfsmount"
 BUILT_FOR = re.compile(rb"^root_modes='(.*)'$", re.M)
+WILDCARD = re.compile(r"[*?\[]")
 MODULE = re.compile(r"\.ko(?:\.\w+)?$")
 UNTOLD_ALIASES = (("pci:v00001AF4d*", "virtio_pci"), ("virtio:d00000001v*", "virtio_net"))
 """The hardware of drivers that kernels often have built in."""
@@ -250,9 +251,10 @@ def driver_candidates(boot: Boot, entry: str) -> list[str]:
         return [name] if known else []
     untold = [(alias, name) for alias, name in UNTOLD_ALIASES if builtin(boot, name)]
     aliases = [*(boot.tree.aliases if boot.tree else ()), *builtin_aliases(boot), *untold]
-    kind = entry.partition(":")[0]
-    fitting = [name for alias, name in aliases if alias.startswith(kind) and fnmatchcase(entry, alias)]
-    return list(dict.fromkeys(map(_modules.plain, fitting)))
+    likely = (
+        (alias, name) for alias, name in aliases if entry.startswith(WILDCARD.split(alias, maxsplit=1)[0])
+    )
+    return list(dict.fromkeys(_modules.plain(name) for alias, name in likely if fnmatchcase(entry, alias)))
 
 
 def builtin_aliases(boot: Boot) -> list[tuple[str, str]]:
@@ -260,8 +262,7 @@ def builtin_aliases(boot: Boot) -> list[tuple[str, str]]:
     listed = boot.tree.folder / "modules.builtin.modinfo" if boot.tree else None
     entries = listed.read_bytes().split(b"\0") if listed and listed.is_file() else []
     lines = (entry.decode("utf-8", "replace").partition(".alias=") for entry in entries)
-    told = [(alias, name) for name, _, alias in lines if ":" in alias]
-    return told + [(alias, name) for alias, name in UNTOLD_ALIASES if builtin(boot, name)]
+    return [(alias, name) for name, _equals, alias in lines if ":" in alias]
 
 
 def drivers(boot: Boot) -> Iterator[Finding]:

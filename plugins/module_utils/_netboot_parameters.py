@@ -151,7 +151,7 @@ def parameters_image(boot: Boot) -> Iterator[Finding]:
     image = boot.parameters.value("oneimage.image")
     path = boot.in_root("/etc/os-release") or boot.in_root(OS_RELEASE)
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path else []
-    facts = {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}
+    facts = {name: value.strip("\"'") for name, _equals, value in (line.partition("=") for line in lines)}
     held = (
         f"{facts['IMAGE_ID']}-{facts['IMAGE_VERSION']}"
         if {"IMAGE_ID", "IMAGE_VERSION"} <= set(facts)

@@ -21,7 +21,7 @@ def test_it_only_reads_and_says_the_same_twice(module: Run, tmp_path: Path, chec
     path.write_bytes(gzip.decompress(STOCK.read_bytes()))
     before = snapshot(tmp_path)
     first, second = (
-        module("kernel_config", {"path": str(path), "rules": [NFS]}, check=check) for _ in range(2)
+        module("kernel_config", {"path": str(path), "rules": [NFS]}, check=check) for _run in range(2)
     )
     assert first == second
     assert snapshot(tmp_path) == before

@@ -31,7 +31,7 @@ def options(case: Case, **others: Any) -> dict[str, Any]:
 def test_it_only_reads_and_says_the_same_twice(module: Run, tmp_path: Path, check: bool) -> None:
     given = options(Case(tmp_path), rules={name: [] for name in CORE})
     before = snapshot(tmp_path)
-    first, second = (module("netboot_check", given, check=check) for _ in range(2))
+    first, second = (module("netboot_check", given, check=check) for _run in range(2))
     assert first == second
     assert snapshot(tmp_path) == before
     assert (first["changed"], first["ok"], first["findings"]) == (False, True, [])

@@ -310,7 +310,10 @@ WARNINGS: dict[str, tuple[Change, str]] = {
     "one console twice": (lambda case: case.parameters.append("console=tty0"), "parameters-console"),
     "no machine id": (absent("etc/machine-id"), "root-machine-id"),
     "a kernel that does not tell what is built in": (
-        assign(hardware=["pci:v000014E4d00001657sv0sd0bc02sc00i00"], builtin_facts=b""),
+        both(
+            assign(hardware=["pci:v000014E4d00001657sv0sd0bc02sc00i00"], builtin_facts=b""),
+            lambda case: case.builtin.append("virtio_pci"),
+        ),
         "hardware-driver",
     ),
     "no overlay in the initrd": (
