@@ -120,7 +120,16 @@ findings:
   returned: all was readable
   contains:
     name:
-      description: What kind of finding it is; the same in all versions.
+      description:
+        - What kind of finding it is; the same in all versions.
+        - C(kernel-OPTION), such as C(kernel-nfs-fs), for an unmet rule of a profile; C(kernel-nfs-version),
+          C(kernel-efi-stub), C(kernel-driver-modular), C(hardware-driver).
+        - C(initrd-needed), C(initrd-kernel-version), C(initrd-compression), C(initrd-format), C(initrd-init),
+          C(initrd-nfs-client), C(initrd-dhcp-client), C(initrd-root-mode), C(initrd-nfs-version),
+          C(initrd-module-missing), C(initrd-firmware-missing).
+        - C(root-init), C(root-architecture), C(root-modules), C(root-mount-point), C(root-sshd), C(root-machine-id),
+          C(root-host-keys), C(root-persistent-net), C(root-fstab), C(root-nfs-client).
+        - C(parameters-NAME), such as C(parameters-nfsroot), and C(parameters-length).
       type: str
       sample: initrd-module-missing
     subject:
