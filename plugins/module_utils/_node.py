@@ -91,7 +91,7 @@ def parse_subnet(value: object) -> ipaddress.IPv4Network:
         subnet = ipaddress.IPv4Network(text, strict=False)
     except ValueError as error:
         raise ClusterError(f'"{value}" is no IPv4 subnet: write it as 10.77.0.0/24') from error
-    if str(subnet.network_address) != text.split("/")[0]:
+    if str(subnet.network_address) != text.partition("/")[0]:
         raise ClusterError(f'"{value}" has host bits set: the subnet is {subnet}')
     return subnet
 
