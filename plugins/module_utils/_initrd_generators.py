@@ -77,6 +77,7 @@ case $(hostname) in
     '(none)' | localhost*) ;;
     *) node_name=$(hostname) ;;
 esac
+node_name=${node_name%%.*} # dhclient makes it a full one
 domain=$(lease DNSDOMAIN)
 resolvers=$(for name in IPV4DNS0 IPV4DNS1; do lease "$name" | grep -v '^0\.0\.0\.0$'; done)
 resolvers=${resolvers:-$(sed -n 's/^nameserver //p' "/tmp/net.$interface.resolv.conf" 2>/dev/null)}
@@ -201,7 +202,7 @@ GENERATORS = {
     ),
     "dracut": Generator(
         "usr/lib/dracut/modules.d",
-        "dracut-network, and for its network part isc-dhcp-client, iputils-arping and procps",
+        "dracut-network, and for its network part isc-dhcp-client, iputils-arping, netbase and procps",
         "/usr/lib/dracut",
         ("etc/dracut.conf", "etc/dracut.conf.d", "usr/lib/dracut", "etc/modprobe.d", "etc/udev"),
         dracut_files,

@@ -55,7 +55,7 @@ options:
       - What builds the initrd.
       - V(initramfs_tools) needs the package initramfs-tools in O(root) and mounts NFS version 3 only.
       - V(dracut) needs in O(root) the packages dracut-network and nfs-common and a network handler of dracut's, of which the
-        one that asks for least needs isc-dhcp-client, iputils-arping and procps.
+        one that asks for least needs isc-dhcp-client, iputils-arping and procps. NFS version 3 needs netbase.
     type: str
     choices: [native, initramfs_tools, dracut]
     default: native

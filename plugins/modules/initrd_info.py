@@ -16,7 +16,6 @@ description:
     gzip, bzip2, lzma, xz, lzo, lz4 or zstd; and tells that a file is an ext2 RAM disk, without its files.
   - Fails for what is truncated, empty or no initrd.
 extends_documentation_fragment:
-  - oneimage.cluster._attributes
   - oneimage.cluster._attributes.info
 requirements:
   - the programs zstd, lz4 or lzop, for an initrd that is compressed by one of them
