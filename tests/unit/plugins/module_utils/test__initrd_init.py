@@ -37,6 +37,14 @@ def test_shellcheck_has_nothing_to_say(name: str) -> None:
     assert done.stdout == ""
 
 
+def test_shellcheck_has_nothing_to_say_about_the_dracut_module() -> None:
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed")
+    text = generators.DRACUT_SETUP.replace("@MODULES@", "nfs overlay")
+    done = subprocess.run(["shellcheck", "-s", "bash", "-"], input=text, text=True, capture_output=True)
+    assert done.stdout == ""
+
+
 def shell(command: str, *arguments: str) -> str:
     if shutil.which("busybox") is None:
         pytest.skip("busybox is not installed")
