@@ -108,7 +108,7 @@ def test_what_a_node_writes_stays_where_it_belongs(
     boot_server: Host, declaration: Declaration, node: Host
 ) -> None:
     root = words(node)["nfsroot"].split(",")[0].partition(":")[2]
-    name = f"/var/tmp/written-by-{declaration['inventory_hostname']}"
+    name = f"/opt/written-by-{declaration['inventory_hostname']}"
     try:
         node.run_expect([0], f"touch {name}")
         assert boot_server.file(root + name).exists == (declaration["node_root_mode"] == "nfs_rw")
