@@ -12,7 +12,7 @@ APPLETS = (
     "basename cat chmod cut dirname dmesg echo find grep head hostname ifconfig insmod ip kill ln ls "
     "lsmod md5sum mdev mkdir modprobe mount nc ping ps readlink reboot rm route sed setsid sh sleep "
     "sort switch_root sync timeout tr udhcpc umount uname vi xargs"
-).split()
+)
 """What the scripts below, and a human in the rescue shell, ask of busybox."""
 
 ROOT_FUNCTIONS = r"""

@@ -33,7 +33,7 @@ def members(
     found = [_cpio.folder(name) for name in EMPTY_FOLDERS]
     found += [_cpio.character_device("dev/console", 5, 1), _cpio.character_device("dev/null", 1, 3, 0o666)]
     found += [_cpio.regular("bin/busybox", busybox.read_bytes(), 0o755)]
-    found += [_cpio.link(f"bin/{applet}", "busybox") for applet in _initrd_init.APPLETS]
+    found += [_cpio.link(f"bin/{applet}", "busybox") for applet in _initrd_init.APPLETS.split()]
     found += [_cpio.link("sbin", "bin")]  # the kernel calls /sbin/modprobe
     built = {"root_modes": root_modes, "modules": _modules.loaded_by_name(tree, wanted)}
     settings = "".join(f"{name}='{' '.join(value)}'\n" for name, value in built.items())
@@ -90,7 +90,7 @@ def choose_busybox(root: Path, named: Path | None) -> Path:
 
 def check_applets(busybox: Path) -> None:
     applets = set(_command.run([str(busybox), "--list"], timeout=30).stdout.decode().split())
-    missing = [applet for applet in _initrd_init.APPLETS if applet not in applets]
+    missing = [applet for applet in _initrd_init.APPLETS.split() if applet not in applets]
     if missing:
         raise ClusterError(
             f"busybox: {busybox} lacks {', '.join(missing)}; the package busybox-static has them"

@@ -156,4 +156,4 @@ def test_busybox_has_every_applet_that_the_scripts_use() -> None:
     if shutil.which("busybox") is None:
         pytest.skip("busybox is not installed")
     there = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-    assert set(init.APPLETS) <= set(there)
+    assert set(init.APPLETS.split()) <= set(there)
