@@ -49,7 +49,9 @@ def test_the_declared_boot_is_proven() -> None:
 
 @pytest.mark.parametrize("filesystem", ["nfs", "nfs4"])
 def test_a_root_read_and_written_over_nfs_is_proven(filesystem: str) -> None:
-    assert mismatches({**ANSWERS, "root": f"{filesystem}    {ROOT}"}, {**DECLARED, "root_mode": "nfs_rw"}) == []
+    assert (
+        mismatches({**ANSWERS, "root": f"{filesystem}    {ROOT}"}, {**DECLARED, "root_mode": "nfs_rw"}) == []
+    )
 
 
 @pytest.mark.parametrize(

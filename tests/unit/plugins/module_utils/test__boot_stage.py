@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage import (
     STAGES,
     dnsmasq_events,
