@@ -13,7 +13,15 @@ from conftest import Run
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "kmod", "udev"),
-    *("dracut-core", "dracut-network", "nfs-common", "isc-dhcp-client", "iputils-arping", "netbase", "procps"),
+    *(
+        "dracut-core",
+        "dracut-network",
+        "nfs-common",
+        "isc-dhcp-client",
+        "iputils-arping",
+        "netbase",
+        "procps",
+    ),
 )
 
 
