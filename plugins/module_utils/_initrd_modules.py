@@ -108,13 +108,13 @@ def read_tree(root: Path, version: str | None) -> ModuleTree:
         )
     tree = ModuleTree(root, version, folder)
     for line in read_lines(folder / "modules.dep"):
-        path, _, needs = line.partition(":")
+        path, _colon, needs = line.partition(":")
         name = name_of(path)
         tree.paths[name], tree.need_lines[name] = path, needs
     tree.builtin = frozenset(map(name_of, read_lines(folder / "modules.builtin")))
     for line in read_lines(folder / "modules.alias"):  # 26,000 lines of "alias PATTERN NAME": the hot loop
         if line.startswith("alias "):
-            alias, _, name = line[6:].rpartition(" ")
+            alias, _space, name = line[6:].rpartition(" ")
             tree.aliases.append((alias, name))
     read_softdeps(tree)
     return tree
@@ -148,7 +148,7 @@ def read_softdeps(tree: ModuleTree) -> None:
                 side[name] = (*side.get(name, ()), plain(word))
             else:
                 of_alias.append((word, name))
-    wanted = {alias for alias, _ in of_alias}
+    wanted = {alias for alias, _module in of_alias}
     found = [(alias, name) for alias, name in tree.aliases if alias in wanted]
     for word, name in of_alias:
         tree.along[name] = (*tree.along.get(name, ()), *(other for alias, other in found if alias == word))
@@ -214,7 +214,7 @@ def load_line(tree: ModuleTree, name: str) -> str:
 
 def plain_path(tree: ModuleTree, name: str) -> str:
     """The path of a module once it is no longer compressed."""
-    head, dot, _ = tree.paths[name].rpartition(".ko")
+    head, dot, _packing = tree.paths[name].rpartition(".ko")
     return head + dot
 
 

@@ -247,7 +247,7 @@ def mask(root: Path, unit: str) -> None:
 
 
 def remove_matching(root: Path, pattern: str) -> None:
-    folder, _, name = pattern.rpartition("/")
+    folder, _slash, name = pattern.rpartition("/")
     place = inside(root, f"{folder}/-").parent
     for path in sorted(place.glob(name)) if place.is_dir() else ():
         remove_path(path)

@@ -86,7 +86,7 @@ def stanza_sources(text: str) -> list[Source]:
             if line[:1].isspace():
                 fields[key] = f"{fields.get(key, '')} {line.strip()}"
             elif ":" in line:
-                key, _, value = line.partition(":")
+                key, _colon, value = line.partition(":")
                 key = key.strip().lower()
                 fields[key] = value.strip()
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() in (
@@ -135,7 +135,7 @@ def resolve_sources(declared: dict[str, Any], of_host: Iterable[Source]) -> list
 
 def distribution_part(source: Source) -> str | None:
     """``""``, ``-updates`` or ``-security`` for a suite of Debian's own archive, None for anybody else's."""
-    codename, _, part = source.suite.replace("/", "-").partition("-")
+    codename, _dash, part = source.suite.replace("/", "-").partition("-")
     foreign = source.signed_by and "debian-archive" not in source.signed_by
     if codename not in CODENAMES or foreign or "main" not in source.components:
         return None
@@ -185,5 +185,5 @@ def serving(
 
 def assignment(setting: str) -> str:
     """A line of apt.conf as apt takes it after -o."""
-    name, _, value = setting.partition(" ")
+    name, _space, value = setting.partition(" ")
     return f"{name}={value.strip().strip(chr(34))}"

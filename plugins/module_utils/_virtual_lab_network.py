@@ -24,7 +24,7 @@ UPLINK = "boot"
 """The bridge's end of the boot server's cable."""
 SERVER_DEVICE = "eth0"
 TIMEOUT = 20
-Devices = Mapping[str, "dict[str, Any]"]
+Devices = Mapping[str, Mapping[str, Any]]
 
 
 def network_steps(lab: Lab) -> Iterator[Step]:

@@ -59,7 +59,7 @@ def identity(namespace: Path) -> tuple[int, int] | None:
 def start(argv: Sequence[str], log: Path) -> None:
     """Start a process that survives this one: its own session, no inherited file, output to ``log``."""
     with log.open("ab") as output:
-        subprocess.Popen(
+        subprocess.Popen(  # pylint: disable=ansible-bad-function
             list(argv),
             stdin=subprocess.DEVNULL,
             stdout=output,

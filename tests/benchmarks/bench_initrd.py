@@ -82,7 +82,7 @@ def measure(root: Path, scratch: Path) -> list[dict[str, Any]]:
     }
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
     size: dict[str, int] = {}
-    for _ in range(ROUNDS):
+    for _round in range(ROUNDS):
         for name, build in contenders.items():
             before = children()
             size[name] = build()

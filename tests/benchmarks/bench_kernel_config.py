@@ -88,6 +88,7 @@ def find_checker(folder: Path) -> list[str] | str:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     program = target / "bin" / CHECKER
     if installed.returncode == 0 and program.is_file():

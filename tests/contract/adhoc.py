@@ -20,6 +20,7 @@ def run_task(module: str, options: dict[str, Any], folder: Path) -> dict[str, An
         text=True,
         cwd=folder,
         timeout=120,
+        check=False,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"},
     )
     _messages, arrow, text = done.stdout.partition(" => ")

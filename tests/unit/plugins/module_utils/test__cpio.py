@@ -49,7 +49,7 @@ def test_what_cpio_writes_is_read(tmp_path: object) -> None:
     done = subprocess.run(
         ["cpio", "-o", "-H", "newc"], input=b"./init\n", cwd=str(tmp_path), capture_output=True, check=True
     )
-    members, _ = _cpio.unpack(memoryview(done.stdout))
+    members, _rest = _cpio.unpack(memoryview(done.stdout))
     assert [(member.name, bytes(member.data)) for member in members] == [("init", b"hello")]
 
 
