@@ -111,6 +111,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage import (
     dnsmasq_events,
     nginx_events,
