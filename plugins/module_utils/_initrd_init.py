@@ -388,7 +388,7 @@ find_root() { # nfsroot=[SERVER:]PATH[,OPTIONS], root= or DHCP's root-path in th
 }
 
 mount_root() {
-    versions='3 4.2 4.1'
+    versions='3 4.1 4.2'
     others=''
     for option in $(echo "$options" | tr , ' '); do
         case $option in
@@ -435,7 +435,12 @@ find_init() { # links are followed by hand: an absolute one would lead back into
                 *) found=${found%/*}/$target ;;
             esac
         done
-        [ ! -x "$NEWROOT$found" ] || return 0
+        [ -x "$NEWROOT$found" ] || continue
+        case $(head -c 4 "$NEWROOT$found" | tr -d '\0') in
+            ?ELF | '#!'*) ;;
+            *) fail "$init of the root $server:$path cannot be read from here; is the file whole? try another vers=" ;;
+        esac
+        return 0
     done
     fail "the root $server:$path holds no program $init; is it a whole system?"
 }

@@ -23,7 +23,7 @@ description:
   - "Kernel parameters that the initrd reads, besides C(ro), C(rw), C(init=) and C(BOOTIF=):"
   - C(ip=dhcp), or C(ip=CLIENT:SERVER:GATEWAY:MASK:HOSTNAME:DEVICE:off). DHCP where there is no C(ip=).
   - C(nfsroot=[SERVER:]PATH[,OPTIONS]), for example with C(vers=4.2) among the options. Without C(vers) the native
-    initrd tries 3, 4.2 and 4.1 in turn. Without C(nfsroot) the root is what DHCP names as root-path. The server
+    initrd tries 3, 4.1 and 4.2 in turn. Without C(nfsroot) the root is what DHCP names as root-path. The server
     must be a numeric address.
   - C(oneimage.root_mode=nfs_ro|nfs_rw), C(oneimage.image=NAME-VERSION), C(oneimage.report=URL),
     C(oneimage.overlay_size=50%) of the RAM.
