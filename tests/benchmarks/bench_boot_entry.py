@@ -1,7 +1,8 @@
 """boot_entry for many nodes in one call against the usual way, one looped ansible.builtin.template per file.
 
-Both are plays of ansible-playbook on localhost that start from an empty tree; the figure is the CPU time of the whole
-play, start of Ansible included, which is what a user waits for on a busy machine.
+Both are plays of ansible-playbook on localhost, with the project's settings, that start from an empty tree; the figure
+is the CPU time of the whole play, which is what a user pays for. Starting Ansible is half of ours and nothing of the
+loop's; the second row leaves it out by subtracting a play without tasks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 PAIRS = 3
 FILES = 50
 NODES = 1000
@@ -90,7 +92,10 @@ def play(ansible: str, work: Path, tasks: list[dict[str, Any]]) -> float:
     )
     environment = {
         **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(Path(__file__).resolve().parents[2] / ".collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_LOCALHOST_WARNING": "false",
+        "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
     }
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
@@ -98,6 +103,16 @@ def play(ansible: str, work: Path, tasks: list[dict[str, Any]]) -> float:
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def compared(name: str, pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    """The row of ``pairs`` of our figure and the anchor's."""
+    ratio = statistics.median(anchor / one for one, anchor in pairs)
+    medians = [statistics.median(column) for column in zip(*pairs)]
+    return {
+        **{"name": name, "ours": medians[0], "anchor": medians[1], "unit": "CPU s"},
+        **{"ratio": ratio, "goal": f">= {GOAL}", "met": ratio >= GOAL},
+    }
 
 
 def run() -> list[dict[str, Any]]:
@@ -109,33 +124,37 @@ def run() -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "entry.j2").write_text(TEMPLATE)
-        pairs = []
+        pairs, starts = [], []
         for _pair in range(PAIRS):
+            starts.append(play(ansible, work, []))
             one = play(ansible, work, ours(empty_tree(work), FILES, ["pxelinux"]))
             assert len(list((work / "boot" / "pxelinux.cfg").iterdir())) == FILES
             pairs.append((one, play(ansible, work, looped(empty_tree(work), FILES))))
             assert len(list((work / "boot" / "pxelinux.cfg").iterdir())) == FILES
         tree = empty_tree(work)
-        all_loaders = ours(tree, NODES, ["pxelinux", "ipxe", "grub"])
-        first, again = play(ansible, work, all_loaders), play(ansible, work, all_loaders)
+        everything = ours(tree, NODES, ["pxelinux", "ipxe", "grub"])
+        first = play(ansible, work, everything)
+        everything[0]["oneimage.cluster.boot_entry"]["nodes"][7]["parameters"] = ["debug"]
+        one_changes = play(ansible, work, everything)
         assert len(list((tree / "ipxe").iterdir())) == NODES + 1
-    ratio = statistics.median(anchor / one for one, anchor in pairs)
+        assert "debug" in (tree / "ipxe" / "mac-52-54-00-00-00-08.ipxe").read_text()
+    start = statistics.median(starts)
+    anchor = statistics.median(anchor for _one, anchor in pairs)
+    extrapolated = anchor / FILES * NODES * 3
     return [
-        {
-            "name": f"boot_entry, {FILES} files, against a looped template",
-            "ours": statistics.median(one for one, _anchor in pairs),
-            "anchor": statistics.median(anchor for _one, anchor in pairs),
-            "unit": "CPU s",
-            "ratio": ratio,
-            "goal": f">= {GOAL}",
-            "met": ratio >= GOAL,
-        },
-        *(
-            {
-                "name": f"boot_entry, {NODES} nodes, 3 loaders, {what}",
-                **{"ours": seconds, "anchor": "", "unit": "CPU s", "ratio": "", "goal": f"<= {GOAL_SECONDS}"},
-                "met": seconds <= GOAL_SECONDS,
-            }
-            for what, seconds in (("first run", first), ("nothing to change", again))
+        compared(f"boot_entry, {FILES} files, against a looped template, whole plays", pairs),
+        compared(
+            f"boot_entry, {FILES} files, against a looped template, tasks alone",
+            [(one - start, other - start) for one, other in pairs],
         ),
+        {
+            "name": f"boot_entry, {NODES} nodes and 3 loaders, against the same template, extrapolated",
+            **{"ours": first, "anchor": extrapolated, "unit": "CPU s"},
+            **{"ratio": extrapolated / first, "goal": f">= {GOAL}", "met": extrapolated / first >= GOAL},
+        },
+        {
+            "name": f"boot_entry, {NODES} nodes and 3 loaders, one node changes",
+            **{"ours": one_changes, "anchor": "", "unit": "CPU s"},
+            **{"ratio": "", "goal": f"<= {GOAL_SECONDS}", "met": one_changes <= GOAL_SECONDS},
+        },
     ]
