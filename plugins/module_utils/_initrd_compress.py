@@ -21,7 +21,7 @@ KERNEL_OPTIONS = {"zstd": "CONFIG_RD_ZSTD", "gzip": "CONFIG_RD_GZIP", "none": "C
 """In the order of preference of ``auto``."""
 
 PROGRAMS = {
-    "zstd": (("zstd", "-q", "-c", "-1", "-T1"),),
+    "zstd": (("zstd", "-q", "-c", "-1", "--single-thread"),),
     # fixed threads and block size: the same bytes on a host with another number of cores; -n: no name, no time
     "gzip": (("igzip", "-c", "-3", "-n"), ("pigz", "-c", "-n", "-p2"), ("gzip", "-c", "-n")),
     "none": (),

@@ -71,11 +71,29 @@ class ModuleTree:
     before: Lines = field(default_factory=dict)
     after: Lines = field(default_factory=dict)
     along: Lines = field(default_factory=dict)
-    aliases: list[tuple[str, str]] = field(default_factory=list)
+    alias_text: str = ""
 
     def needs(self, name: str) -> Iterator[str]:
         """What ``name`` depends on, directly or not, in the order of loading."""
         return map(name_of, reversed(self.need_lines[name].split()))
+
+    def answering(self, alias: str) -> list[str]:
+        """The modules that have ``alias``, spelled just so."""
+        return re.findall(rf"^alias {re.escape(alias)} (\S+)$", self.alias_text, re.MULTILINE)
+
+    @property
+    def aliases(self) -> list[tuple[str, str]]:
+        """All aliases, each with its module."""
+        return self.aliases_of({*self.paths, *self.builtin})
+
+    def aliases_of(self, names: set[str]) -> list[tuple[str, str]]:
+        """The aliases of ``names``, each with its module; split late, for a stock kernel has 26,000 of them."""
+        found = []
+        for line in self.alias_text.splitlines():
+            space = line.rfind(" ")
+            if line[space + 1 :] in names and line.startswith("alias "):
+                found.append((line[6:space], line[space + 1 :]))
+        return found
 
     def holds(self, name: str) -> bool:
         return plain(name) in self.paths or plain(name) in self.builtin
@@ -107,22 +125,19 @@ def read_tree(root: Path, version: str | None) -> ModuleTree:
             " install its package there, or name another"
         )
     tree = ModuleTree(root, version, folder)
-    for line in read_lines(folder / "modules.dep"):
+    for line in read_list(folder / "modules.dep").splitlines():
         path, _colon, needs = line.partition(":")
         name = name_of(path)
         tree.paths[name], tree.need_lines[name] = path, needs
-    tree.builtin = frozenset(map(name_of, read_lines(folder / "modules.builtin")))
-    for line in read_lines(folder / "modules.alias"):  # 26,000 lines of "alias PATTERN NAME": the hot loop
-        if line.startswith("alias "):
-            alias, _space, name = line[6:].rpartition(" ")
-            tree.aliases.append((alias, name))
+    tree.builtin = frozenset(map(name_of, read_list(folder / "modules.builtin").splitlines()))
+    tree.alias_text = read_list(folder / "modules.alias")
     read_softdeps(tree)
     return tree
 
 
-def read_lines(path: Path) -> list[str]:
+def read_list(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ClusterError(
             f"cannot read {path}: {error.strerror}; run depmod for this kernel, or install its package again"
@@ -135,8 +150,7 @@ def read_softdeps(tree: ModuleTree) -> None:
     Where A is an alias, such as an algorithm that several modules can do, those modules go along, and the
     kernel asks for the one that it wants.
     """
-    of_alias: list[tuple[str, str]] = []
-    for line in read_lines(tree.folder / "modules.softdep"):
+    for line in read_list(tree.folder / "modules.softdep").splitlines():
         words = line.split()
         if len(words) < 3 or words[0] != "softdep":
             continue
@@ -147,11 +161,7 @@ def read_softdeps(tree: ModuleTree) -> None:
             elif plain(word) in tree.paths:
                 side[name] = (*side.get(name, ()), plain(word))
             else:
-                of_alias.append((word, name))
-    wanted = {alias for alias, _module in of_alias}
-    found = [(alias, name) for alias, name in tree.aliases if alias in wanted]
-    for word, name in of_alias:
-        tree.along[name] = (*tree.along.get(name, ()), *(other for alias, other in found if alias == word))
+                tree.along[name] = (*tree.along.get(name, ()), word)
 
 
 def choose(tree: ModuleTree, modules: list[str] | None, root_modes: Iterable[str]) -> list[str]:
@@ -170,8 +180,9 @@ def choose(tree: ModuleTree, modules: list[str] | None, root_modes: Iterable[str
 
 def loaded_by_name(tree: ModuleTree, names: Iterable[str]) -> list[str]:
     """Those of ``names`` that no hardware asks for by an alias, so that init has to load them."""
-    for_hardware = {name for alias, name in tree.aliases if ":" in alias}
-    return [name for name in names if name in tree.paths and name not in for_hardware]
+    modules = [name for name in names if name in tree.paths]
+    for_hardware = {name for alias, name in tree.aliases_of(set(modules)) if ":" in alias}
+    return [name for name in modules if name not in for_hardware]
 
 
 def closure(tree: ModuleTree, names: Iterable[str]) -> list[str]:
@@ -186,7 +197,8 @@ def closure(tree: ModuleTree, names: Iterable[str]) -> list[str]:
         for earlier in (*tree.needs(name), *tree.before.get(name, ())):
             enter(earlier)
         order[name] = None
-        for later in (*tree.after.get(name, ()), *tree.along.get(name, ()), *COMPANIONS.get(name, ())):
+        algorithms = (module for alias in tree.along.get(name, ()) for module in tree.answering(alias))
+        for later in (*tree.after.get(name, ()), *algorithms, *COMPANIONS.get(name, ())):
             enter(later)
 
     for name in names:
@@ -220,10 +232,9 @@ def plain_path(tree: ModuleTree, name: str) -> str:
 
 def alias_lines(tree: ModuleTree, inside: set[str]) -> Iterator[str]:
     """The aliases of the modules inside; what should follow a module answers to that module's aliases too."""
-    for alias, name in tree.aliases:
-        if name in inside:
-            yield f"alias {alias} {name}"
-            yield from (f"alias {alias} {later}" for later in tree.after.get(name, ()) if later in inside)
+    for alias, name in tree.aliases_of(inside):
+        yield f"alias {alias} {name}"
+        yield from (f"alias {alias} {later}" for later in tree.after.get(name, ()) if later in inside)
 
 
 @dataclass(frozen=True)
@@ -281,10 +292,10 @@ def elf_section(content: bytes | mmap.mmap, wanted: bytes) -> bytes:
     entry_size, count, names_index = struct.unpack_from(order + "HHH", content, 58 if wide else 46)
     layout = order + ("IIQQQQ" if wide else "IIIIII")
     headers = [struct.unpack_from(layout, content, table + at * entry_size) for at in range(count)]
-    names_at = headers[names_index][4]
-    for header in headers:
-        start = names_at + header[0]
-        if content[start : content.find(b"\0", start)] == wanted:
+    start, size = headers[names_index][4:6]
+    name = content[start : start + size].find(b"\0" + wanted + b"\0") + 1
+    for header in headers[1:]:
+        if name and header[0] == name:
             return content[header[4] : header[4] + header[5]]
     raise ValueError(f"it has no section {wanted.decode()}")
 
