@@ -42,6 +42,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._owned_files impo
     locked,
     make_folder,
     plan,
+    remove_partial,
     scan,
 )
 
@@ -90,6 +91,7 @@ def publish(options: Mapping[str, Any], check: bool) -> dict[str, Any]:
     else:
         make_tree(directory)
         with locked(directory):
+            remove_partial(directory / folder for folder in FOLDERS)
             changes, spent = compare(options, goal)
             apply(directory, changes)
     return {**report(directory, changes), "once_spent": spent}

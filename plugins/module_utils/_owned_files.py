@@ -158,7 +158,6 @@ def apply(directory: Path, changes: Sequence[Change]) -> None:
     try:
         for folder in folders:
             make_folder(folder)
-            remove_partial(folder)
         staged = [
             (stage(directory / change.path, change.after), change)
             for change in changes
@@ -172,9 +171,7 @@ def apply(directory: Path, changes: Sequence[Change]) -> None:
         for folder in folders:
             sync_folder(folder)
     except OSError as error:
-        for folder in folders:
-            with contextlib.suppress(OSError):
-                remove_partial(folder)
+        remove_partial(folders)
         raise ClusterError(f"cannot write {error.filename}: {error.strerror}") from error
 
 
@@ -193,12 +190,13 @@ def stage(path: Path, content: bytes) -> Path:
     return partial
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a killed run left."""
-    with os.scandir(folder) as items:
-        for item in items:
-            if item.name.startswith(PARTIAL_PREFIX):
-                os.unlink(item.path)
+def remove_partial(folders: Iterable[Path]) -> None:
+    """Remove what a killed or failed run left; what cannot be removed does no harm."""
+    for folder in folders:
+        with contextlib.suppress(OSError), os.scandir(folder) as items:
+            for item in items:
+                if item.name.startswith(PARTIAL_PREFIX):
+                    os.unlink(item.path)
 
 
 def make_folder(folder: Path) -> None:

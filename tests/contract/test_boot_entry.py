@@ -240,7 +240,8 @@ def test_a_kill_leaves_each_file_old_or_new(module: Run, tree: Path, tmp_path: P
         for path in owned(tree):
             if not Path(path).name.startswith(".oneimage-partial-"):
                 assert (tree / path).read_bytes() in [state.get(path) for state in states], path
-        module("boot_entry", old, diff=False)
+        repaired = module("boot_entry", old, diff=False)
+        assert not repaired.get("failed"), repaired
         assert {path: (tree / path).read_bytes() for path in owned(tree)} == states[1]
     assert interrupted
 

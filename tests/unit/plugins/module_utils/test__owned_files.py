@@ -90,8 +90,9 @@ def test_foreign_files_are_replaced_on_demand_other_owners_never(tmp_path: Path)
 def test_what_a_kill_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / ".oneimage-partial-1").write_bytes(b"half")
-    changes(tmp_path, {"a/1": file("me")})
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["1"]
+    (tmp_path / "a" / "whole").write_bytes(b"whole")
+    owned.remove_partial([tmp_path / "a", tmp_path / "none"])
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["whole"]
 
 
 def test_a_failing_write_changes_nothing(tmp_path: Path) -> None:
