@@ -27,8 +27,10 @@ HASH = "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDzlB5KiA2/jctKu9YterLp8wwnS
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKJ6sxhnoY4rGJ1bNq0tG0OaBIzqKQ0h7pUwn0pFQmGd someone"
 
 
-def host_mounts() -> list[str]:
-    return Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+def mounts_below(*folders: Path) -> list[str]:
+    """What the mount table of this host has below ``folders``: nothing, whatever happened to a run."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    return [place for place in places if any(place.startswith(f"{folder}/") for folder in folders)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,6 @@ def published(folder: Path) -> list[str]:
 
 
 def test_second_run_changes_nothing(module: Run, folder: Path) -> None:
-    mounts = host_mounts()
     first = module("root_tree", tiny_base.options(folder))
     assert first["changed"] and first["image_id"] == f"tiny-{first['version']}"
     assert first["kernel"]["version"] == tiny_base.KERNEL
@@ -67,7 +68,7 @@ def test_second_run_changes_nothing(module: Run, folder: Path) -> None:
     assert not second["changed"] and second["reason"] is None and second["seconds"] == {}
     assert second["kernel"] == first["kernel"]
     assert snapshot(folder) == before
-    assert host_mounts() == mounts
+    assert mounts_below(folder) == []
 
 
 def test_check_mode_touches_nothing_and_predicts(module: Run, folder: Path) -> None:
@@ -237,7 +238,6 @@ MOMENTS: dict[str, Callable[[Path, str], bool]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_kill_leaves_the_old_root_or_the_new_one(module: Run, folder: Path, moment: str) -> None:
-    mounts = host_mounts()
     old = module("root_tree", tiny_base.options(folder))
     before = snapshot(Path(old["path"]))
     wanted = tiny_base.options(folder, users=[{"name": f"user{number}"} for number in range(8)])
@@ -255,7 +255,7 @@ def test_kill_leaves_the_old_root_or_the_new_one(module: Run, folder: Path, mome
             json.loads((shelf(folder) / version / "etc/oneimage/image.json").read_text())["version"]
             == version
         )
-    assert host_mounts() == mounts
+    assert mounts_below(folder) == []
     again = module("root_tree", wanted)
     assert current(folder) == version == again["version"]
     assert not module("root_tree", wanted)["changed"]
@@ -286,7 +286,7 @@ def test_kill_ends_the_programs_in_the_root(module: Run, folder: Path, archive: 
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not true():
         assert time.monotonic() < deadline, "did not happen"
         time.sleep(0.05)
@@ -415,7 +415,6 @@ def real(folder: Path, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_real_root_boots_as_far_as_can_be_seen(module: Run, tmp_path: Path) -> None:
-    mounts = host_mounts()
     made = module(
         "root_tree", real(tmp_path, root_password_hash=HASH, users=[{"name": "alice", "uid": 1500}])
     )
@@ -449,38 +448,40 @@ def test_real_root_boots_as_far_as_can_be_seen(module: Run, tmp_path: Path) -> N
     assert not module(
         "root_tree", real(tmp_path, root_password_hash=HASH, users=[{"name": "alice", "uid": 1500}])
     )["changed"]
-    assert host_mounts() == mounts
+    assert mounts_below(tmp_path, Path(CACHE)) == []
 
 
 @pytest.mark.slow
 def test_package_that_does_not_exist_is_named(module: Run, tmp_path: Path) -> None:
-    failed = module(
-        "root_tree", {**real(tmp_path, packages=["no-such-package"]), "cache": str(tmp_path / "cache")}
-    )
+    small = {"variant": "apt", "packages": ["no-such-package"], "kernel_package": ""}
+    failed = module("root_tree", {**real(tmp_path, **small), "cache": str(tmp_path / "cache")})
     assert failed["failed"] and "packages: no-such-package does not exist in bookworm" in failed["msg"]
     assert [path.name for path in (tmp_path / "cache/roots").iterdir()] == [".lock"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["var/lib/dpkg", "var/cache/apt/archives/*.deb", "proc/self", "etc/ssh"])
+@pytest.mark.parametrize("moment", ["var/lib/dpkg", "var/cache/apt/archives/*.deb", "usr/sbin/sshd"])
 def test_kill_while_the_base_is_made_leaves_no_mount(module: Run, tmp_path: Path, moment: str) -> None:
-    mounts = host_mounts()
     wanted = {**real(tmp_path, packages=["openssh-server", "systemd-sysv"]), "cache": str(tmp_path / "cache")}
     process = start_module("root_tree", wanted)
     scratch = tmp_path / "cache/roots"
-    wait_until(lambda: any(scratch.glob(f".*.partial/mmdebstrap.*/{moment.split('/self')[0]}")))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert host_mounts() == mounts
-    failed = module("root_tree", {**wanted, "packages": ["no-such-package"]})
-    assert "no-such-package" in failed["msg"]
+    try:
+        wait_until(
+            lambda: any(scratch.glob(f".*.partial/mmdebstrap.*/{moment}")) or process.poll() is not None
+        )
+        assert process.poll() is None, "the base was made before it could be killed"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert mounts_below(tmp_path) == []
+    failed = module("root_tree", {**wanted, "mirror": "http://127.0.0.1:9/debian"})
+    assert "does not answer" in failed["msg"]
     assert list(scratch.glob(".*.partial")) == [] and list(scratch.glob("*.zst")) == []
     assert not (tmp_path / "srv/roots/real/current").exists()
 
 
 @pytest.mark.slow
 def test_debootstrap_makes_a_root_too(module: Run, tmp_path: Path) -> None:
-    mounts = host_mounts()
     made = module("root_tree", real(tmp_path, tool="debootstrap"))
     assert "failed" not in made, made
     root = Path(made["path"])
@@ -488,4 +489,4 @@ def test_debootstrap_makes_a_root_too(module: Run, tmp_path: Path) -> None:
         made["kernel"] and (root / "usr/sbin/sshd").is_file() and not (root / "usr/sbin/policy-rc.d").exists()
     )
     assert list(root.glob("usr/share/man/*")) == [] and list(root.glob("boot/initrd*")) == []
-    assert host_mounts() == mounts
+    assert mounts_below(tmp_path, Path(CACHE)) == []
