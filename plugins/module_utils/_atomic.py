@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ def partial_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
     """
     prefix = f"{PARTIAL_PREFIX}{path.name}-"
     try:
-        for leftover in path.parent.glob(f"{glob_escape(prefix)}*"):
+        for leftover in path.parent.glob(f"{glob.escape(prefix)}*"):
             leftover.unlink(missing_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     except OSError as error:
@@ -64,8 +65,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def glob_escape(name: str) -> str:
-    """A file name as a pattern that matches itself alone."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
