@@ -22,9 +22,11 @@ OTHER = ["-e", "nfs_chroot_timezone=Etc/GMT+1"]
 
 def play(*words: str) -> subprocess.Popen[str]:
     argv = [str(PROGRAM), "-i", INVENTORY, "playbooks/diskless.yml", *words]
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
     return subprocess.Popen(
         argv,
         cwd=CHECKOUT,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
