@@ -32,7 +32,7 @@ lint: checkers
 	$(BIN)/ruff format --check .
 	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils
 	shellcheck setup/newest-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
-	$(BIN)/ansible-lint --offline --profile production
+	PATH=$(BIN):$$PATH $(BIN)/ansible-lint --offline --profile production
 	$(BIN)/antsibull-changelog lint
 	$(BIN)/antsibull-docs lint-collection-docs --plugin-docs .
 
