@@ -5,8 +5,8 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
-PYTHON       = $(shell setup/newest-python)
-NODE_PYTHON  = $(firstword $(shell command -v python3.9) $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.9.*/bin/python3))
+PYTHON       = $(shell setup/find-python 14 13 12 11)
+NODE_PYTHON := $(shell setup/find-python 9 2>/dev/null)
 BIN          = $(abspath .venv-test/bin)
 COLLECTION   = .collections/ansible_collections/oneimage/cluster
 
@@ -31,7 +31,7 @@ lint: checkers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils
-	shellcheck setup/newest-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
+	shellcheck setup/find-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
 	PATH=$(BIN):$$PATH $(BIN)/ansible-lint --offline --profile production
 	PATH=$(BIN):$$PATH $(BIN)/antsibull-changelog lint
 	PATH=$(BIN):$$PATH $(BIN)/antsibull-docs lint-collection-docs --plugin-docs .
