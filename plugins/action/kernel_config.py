@@ -4,32 +4,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.validation import check_type_list
-from ansible.plugins.action import ActionBase
 
-from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig import parse_rules
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._profile_action import ProfileAction
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._profiles import as_option, resolve
 
 
-class ActionModule(ActionBase):
-    """Resolve the profiles, which are YAML on the controller, into the plain rules that the module takes."""
+class ActionModule(ProfileAction):
+    """One list: the rules of the profiles, then those that the task gives itself."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        options = dict(self._task.args)
-        try:
-            names = check_type_list(options.pop("profiles", None) or [])
-            paths = check_type_list(options.pop("profile_paths", None) or [])
-            rules = resolve(names, [Path(self._loader.path_dwim(path)) for path in paths])
-            rules += parse_rules(check_type_list(options.pop("rules", None) or []))
-        except (ClusterError, TypeError) as error:
-            return {**result, "failed": True, "msg": str(error)}
-        options["rules"] = [as_option(rule) for rule in rules]
-        module = self._execute_module(
-            "oneimage.cluster.kernel_config", module_args=options, task_vars=task_vars
-        )
-        return {**result, **module}
+    def rules(self, names: Sequence[str], paths: Sequence[Path], options: dict[str, Any]) -> Any:
+        given = parse_rules(check_type_list(options.get("rules") or []))
+        return [as_option(rule) for rule in [*resolve(names, paths), *given]]
