@@ -22,15 +22,17 @@ class ActionModule(ActionBase):
         wait = int(options.get("wait") or 0)
         deadline = time.monotonic() + wait
         interval = int(options.get("interval") or 3)
-        shown: dict[str, str] = {}
+        found: dict[str, Any] = {}
         while True:
             look = self._execute_module(module_args=options, task_vars=task_vars)
             if look.get("failed"):
                 return {**result, **look}
             for name, boot in look["nodes"].items():
-                if wait and boot["stage"] != shown.get(name, ""):
-                    shown[name] = boot["stage"]
+                if wait and boot["stage"] != found.get(name, {"stage": ""})["stage"]:
                     display.display(f"{name:>16}  {boot['stage']:<8} {boot['seconds']:7.1f} s")
+            found.update(look["nodes"])
             if not look["waiting"] or time.monotonic() >= deadline:
-                return {**result, **look}
+                return {**result, **look, "nodes": found}
+            # A node that is up keeps the time at which it was first seen.
+            options["nodes"] = [node for node in options["nodes"] if node["name"] in look["waiting"]]
             time.sleep(interval)

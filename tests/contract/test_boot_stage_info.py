@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adhoc import run_task
 from conftest import Run, snapshot
 
 ADDRESS = "127.77.0.11"
@@ -28,10 +31,10 @@ def logs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def greeter() -> Iterator[None]:
+@contextlib.contextmanager
+def greeting(address: str) -> Iterator[None]:
     """Stands in for the sshd of a node: says the first line of the protocol, which is all that is asked of it."""
-    with socket.create_server((ADDRESS, 22)) as server:
+    with socket.create_server((address, 22)) as server:
 
         def greet() -> None:
             while True:
@@ -45,6 +48,34 @@ def greeter() -> Iterator[None]:
         threading.Thread(target=greet, daemon=True).start()
         yield
         server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def greeter() -> Iterator[None]:
+    with greeting(ADDRESS):
+        yield
+
+
+@pytest.mark.root
+def test_a_wait_ends_with_the_last_node_and_keeps_each_ones_own_time(tmp_path: Path, greeter: None) -> None:
+    options = {"nodes": NODES, "logs": str(tmp_path), "since": time.time(), "wait": 60, "interval": 1}
+    with contextlib.ExitStack() as late:
+        timer = threading.Timer(6, lambda: late.enter_context(greeting(NODES[1]["address"])))
+        timer.start()
+        result = run_task("oneimage.cluster.boot_stage_info", options, tmp_path)
+        timer.join()
+    assert result["waiting"] == []
+    assert {name: boot["stage"] for name, boot in result["nodes"].items()} == {"node1": "ssh", "node2": "ssh"}
+    assert result["nodes"]["node1"]["seconds"] < result["nodes"]["node2"]["seconds"]
+
+
+@pytest.mark.root
+def test_a_wait_gives_up_and_names_who_is_missing(tmp_path: Path, greeter: None) -> None:
+    options = {"nodes": NODES, "logs": str(tmp_path), "since": time.time(), "wait": 2, "interval": 1}
+    result = run_task("oneimage.cluster.boot_stage_info", options, tmp_path)
+    assert result["waiting"] == ["node2"]
+    assert result["nodes"]["node1"]["stage"] == "ssh"
+    assert "no DHCP request" in result["nodes"]["node2"]["advice"]
 
 
 @pytest.mark.root
