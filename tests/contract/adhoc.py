@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLLECTIONS = Path(__file__).parents[2] / ".collections"
+ENVIRONMENT = {
+    "ANSIBLE_COLLECTIONS_PATH": str(Path(__file__).parents[2] / ".collections"),
+    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_FORCE_COLOR": "false",
+}
+"""Whatever the configuration says, the result is printed as plain JSON."""
 
 
 def run_task(module: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def run_task(module: str, options: dict[str, Any], folder: Path) -> dict[str, An
         cwd=folder,
         timeout=120,
         check=False,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_NOCOLOR": "1"},
+        env={**os.environ, **ENVIRONMENT},
     )
     _messages, arrow, text = done.stdout.partition(" => ")
     assert arrow, done.stdout + done.stderr
