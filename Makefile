@@ -30,7 +30,7 @@ lint: checkers
 	$(BIN)/yamllint .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils
+	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils plugins/filter plugins/action plugins/inventory
 	shellcheck setup/find-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
 	PATH=$(BIN):$$PATH $(BIN)/ansible-lint --offline --profile production
 	PATH=$(BIN):$$PATH $(BIN)/antsibull-changelog lint

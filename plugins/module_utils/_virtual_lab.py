@@ -46,6 +46,7 @@ class Node:
     mac: str
     firmware: str
     memory: int
+    disk: int
     bmc: Bmc
 
     @property
@@ -162,6 +163,8 @@ def parse_node(options: Mapping[str, Any]) -> Node:
         raise ClusterError(
             f"node {name}: memory: {options['memory']} MiB boots nothing: {SMALLEST_MEMORY} is the least"
         )
+    if options["disk"] < 0:
+        raise ClusterError(f"node {name}: disk: {options['disk']} MiB: use 0 for a node without a disk")
     if not 0 < bmc["port"] < 65536:
         raise ClusterError(f"node {name}: bmc port: {bmc['port']} is no UDP port")
     for field in ("user", "password"):
@@ -169,7 +172,7 @@ def parse_node(options: Mapping[str, Any]) -> Node:
             raise ClusterError(
                 f"node {name}: bmc {field}: use 1 to 16 printable characters, no blank, quote or backslash"
             )
-    return Node(name, mac, options["firmware"], options["memory"], Bmc(**bmc))
+    return Node(name, mac, options["firmware"], options["memory"], options["disk"], Bmc(**bmc))
 
 
 def absolute(field: str, text: str) -> Path:

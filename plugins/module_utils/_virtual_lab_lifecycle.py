@@ -59,6 +59,7 @@ def present_steps(lab: Lab) -> Iterator[Step]:
     """From whatever is there to the lab as declared, with every BMC alive and no node touched that is as declared."""
     check_directory(lab)
     boot_server.check_owner(lab)
+    node.check_disks(lab)
     yield from directory_steps(lab)
     yield from network.network_steps(lab)
     if lab.boot_server:

@@ -25,6 +25,7 @@ QEMU = "qemu-system-x86_64"
 OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
 OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 VIRTUAL_MACHINE_PORT = 9002
+MIB = 2**20
 
 ACCELERATORS = {
     "kvm": ("-accel", "kvm", "-cpu", "host"),
@@ -55,6 +56,9 @@ def node_steps(lab: Lab, accelerator: str) -> Iterator[Step]:
         variables = directory / "vars.fd"
         if node.firmware == "uefi" and not variables.exists():
             yield Step(f"node {node.name}: copy the firmware's variables", copy_variables, variables)
+        disk = directory / "disk.raw"
+        if node.disk and disk_size(disk) != node.disk * MIB:
+            yield Step(f"node {node.name}: give it a disk of {node.disk} MiB", make_disk, disk, node.disk)
         if stale or not bmc_alive(lab, node.name):
             yield Step(f"node {node.name}: start its BMC", start_bmc, lab, node.name)
 
@@ -143,6 +147,7 @@ def qemu_command(node: Node, directory: Path, accelerator: str) -> list[str]:
         ),
         *("-display", "none", "-nodefaults", "-no-user-config"),
         *firmware_arguments(node, directory),
+        *disk_arguments(node, directory),
         *("-netdev", f"tap,id=net0,ifname={node.tap},script=no,downscript=no"),
         *("-device", "virtio-rng-pci"),
         *("-chardev", console, "-serial", "chardev:console"),
@@ -171,6 +176,14 @@ def firmware_arguments(node: Node, directory: Path) -> list[str]:
     return ["-drive", code, "-drive", variables, "-device", f"{nic},romfile="]
 
 
+def disk_arguments(node: Node, directory: Path) -> list[str]:
+    """The disk, which the firmware tries after the network."""
+    if not node.disk:
+        return []
+    disk = f"if=none,id=disk0,format=raw,discard=unmap,file={directory}/disk.raw"
+    return ["-drive", disk, "-device", "virtio-blk-pci,drive=disk0,bootindex=2"]
+
+
 def write_files(directory: Path, files: dict[Path, str]) -> None:
     """Write a node's files; they hold the BMC's password."""
     directory.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -184,6 +197,33 @@ def copy_variables(path: Path) -> None:
         write_file(path, OVMF_VARS.read_bytes(), 0o600)
     except OSError as error:
         raise ClusterError(f"cannot read {OVMF_VARS}: {error.strerror}; install the package ovmf") from error
+
+
+def disk_size(path: Path) -> int | None:
+    """The size of a node's disk in bytes, None where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def check_disks(lab: Lab) -> None:
+    """Raise ClusterError where a disk would have to shrink: what is on it would be cut off."""
+    for node in lab.nodes:
+        path = lab.node_directory(node.name) / "disk.raw"
+        size = disk_size(path)
+        if node.disk and size is not None and size > node.disk * MIB:
+            raise ClusterError(
+                f"node {node.name}: disk: {path} has {size // MIB} MiB and would shrink to {node.disk}; remove it first"
+            )
+
+
+def make_disk(path: Path, mebibytes: int) -> None:
+    """Make a sparse disk, or let one grow."""
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    with path.open("ab") as disk:
+        disk.truncate(mebibytes * MIB)
+    path.chmod(0o600)
 
 
 def start_bmc(lab: Lab, name: str) -> None:

@@ -124,6 +124,12 @@ options:
         description: Its memory in MiB.
         type: int
         default: 768
+      disk:
+        description:
+          - Its disk in MiB, empty at first and seen by the node as C(/dev/vda). V(0) for a node without one.
+          - It grows on request, and never shrinks: that is refused, since somebody's data would be cut off.
+        type: int
+        default: 0
       bmc:
         description: Its BMC.
         type: dict
@@ -234,6 +240,7 @@ NODE = {
     "address": {"type": "str"},
     "firmware": {"type": "str", "choices": ["bios", "uefi"], "default": "bios"},
     "memory": {"type": "int", "default": 768},
+    "disk": {"type": "int", "default": 0},
     "bmc": {"type": "dict", "required": True, "options": BMC},
 }
 BOOT_SERVER = {

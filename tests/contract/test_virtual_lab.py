@@ -23,7 +23,14 @@ DEFAULTS = Path(__file__).parents[2] / "roles" / "virtual_lab" / "defaults" / "m
 
 def node(number: int, **changes: Any) -> dict[str, Any]:
     bmc = {"address": f"10.78.0.20{number}", "password": "secret"}
-    return {"name": f"n{number}", "mac": f"52:54:00:78:00:0{number}", "memory": 128, "bmc": bmc, **changes}
+    return {
+        "name": f"n{number}",
+        "mac": f"52:54:00:78:00:0{number}",
+        "memory": 128,
+        "disk": 0,
+        "bmc": bmc,
+        **changes,
+    }
 
 
 @pytest.fixture
@@ -158,6 +165,21 @@ def test_a_changed_declaration_reaches_its_node_alone(module: Run, lab: dict[str
     assert not Path(lab["directory"], "nodes", "n2").exists()
     assert not processes(f"{lab['directory']}/nodes/n2/")
     assert not module("virtual_lab", {**lab, "nodes": [node(1)]})["changed"]
+
+
+def test_a_disk_is_made_grows_and_never_shrinks(module: Run, lab: dict[str, Any]) -> None:
+    disk = Path(lab["directory"], "nodes", "n1", "disk.raw")
+    assert module("virtual_lab", {**lab, "nodes": [node(1, disk=64)]})["changed"]
+    assert disk.stat().st_size == 64 * 2**20
+    disk.write_bytes(b"somebody's data" + bytes(64 * 2**20 - 15))
+    larger = {**lab, "nodes": [node(1, disk=128)]}
+    assert module("virtual_lab", larger)["actions"] == ["node n1: give it a disk of 128 MiB"]
+    assert not module("virtual_lab", larger)["changed"]
+    assert disk.stat().st_size == 128 * 2**20
+    before = snapshot(Path(lab["directory"], "nodes", "n1"))
+    refused = module("virtual_lab", {**lab, "nodes": [node(1, disk=64)]})
+    assert "would shrink to 64" in refused["msg"]
+    assert snapshot(Path(lab["directory"], "nodes", "n1")) == before
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])

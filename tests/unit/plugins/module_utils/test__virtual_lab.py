@@ -30,6 +30,7 @@ def one(**changes: Any) -> dict[str, Any]:
         "address": "10.78.0.11",
         "firmware": "bios",
         "memory": 512,
+        "disk": 0,
     }
     return {**fields, "bmc": bmc(), **changes}
 
@@ -119,6 +120,7 @@ def test_macs_are_read_in_any_spelling() -> None:
         ({"nodes": [one(mac="52:54:00:78:00")]}, "node n1: mac: '52:54:00:78:00' is no unicast MAC"),
         ({"nodes": [one(mac="01:00:5e:00:00:01")]}, "node n1: mac: '01:00:5e:00:00:01' is no unicast MAC"),
         ({"nodes": [one(memory=64)]}, "node n1: memory: 64 MiB"),
+        ({"nodes": [one(disk=-1)]}, "node n1: disk: -1 MiB"),
         ({"nodes": [one(name="n1;reboot")]}, "node 'n1;reboot'"),
     ],
 )
