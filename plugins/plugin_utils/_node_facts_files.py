@@ -13,6 +13,7 @@ import io
 import json
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ SIZE_LIMIT = 512 << 20
 CSV_FIELD_LIMIT = 1 << 20
 """Characters of one field."""
 SUFFIXES = {".json": "json", ".yml": "yaml", ".yaml": "yaml", ".csv": "csv", ".tsv": "csv"}
+MERGE_LIMIT = 10_000
+"""Keys that one mapping of YAML merges; a few lines of aliases can spell billions."""
 DELIMITERS = ",;\t|"
 
 Select = Callable[[Any, str], Any]
@@ -42,9 +45,32 @@ class Record:
 
 
 class CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Plain YAML 1.2 scalars: YAML 1.1 makes a number of the MAC 52:54:00:00:00:11 and true of OAR's YES."""
+    """Plain YAML 1.2 scalars: YAML 1.1 makes a number of the MAC 52:54:00:00:00:11 and true of OAR's YES.
+
+    Refuses keys that are there twice, and merges that grow without end.
+    """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.flat: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        if id(node) in self.flat:
+            return
+        self.flat.add(id(node))
+        names: set[str] = set()
+        for key in (key for key, _value in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in names:
+                problem = f"the key {key.value!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            names.add(key.value)
+        own = len(node.value)
+        super().flatten_mapping(node)
+        if len(node.value) - own > MERGE_LIMIT:
+            problem = f"a mapping merges more than {MERGE_LIMIT} keys"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
 for tag, pattern, first in (
@@ -93,20 +119,30 @@ def recognise(text: str) -> str:
 
 def parse_json(text: str, source: str) -> Any:
     try:
-        return json.loads(text, parse_constant=lambda word: no_number(word, source))
+        return json.loads(text, object_pairs_hook=without_twins, parse_constant=no_number)
+    except ClusterError as error:
+        raise ClusterError(f"{source}: {error}") from error
     except json.JSONDecodeError as error:
         raise ClusterError(f"{source}, line {error.lineno} column {error.colno}: {error.msg}") from error
     except RecursionError as error:
         raise ClusterError(f"{source} is nested too deeply for facts about nodes") from error
 
 
-def no_number(word: str, source: str) -> None:
-    raise ClusterError(f"{source} holds {word}, which is no JSON")
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _value in pairs).items() if count > 1)
+        raise ClusterError(f"the key {twice!r} is there twice in one object")
+    return found
+
+
+def no_number(word: str) -> None:
+    raise ClusterError(f"{word} is no JSON")
 
 
 def parse_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=CoreLoader)  # noqa: S506 (a safe loader)
+        return yaml.load(text, Loader=CoreLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ClusterError(f"{source}{line}: {error.problem}") from error
