@@ -30,6 +30,8 @@ OWN_PREFIX = "node_"
 """Without a map a record sets only such variables: a file must not set ansible_ssh_common_args."""
 VALUE_LIMIT = 10_000
 """Scalars, lists and mappings in one value; YAML aliases can spell billions in a few lines."""
+DEPTH_LIMIT = 30
+"""Levels of one value; a YAML alias can hold itself."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ class FactMap:
     def variables(self, records: Sequence[Any], origin: str) -> dict[str, Any]:
         """The variables that one node's ``records`` give; what they do not say is left out."""
         if self.together is None:
-            found = {str(key): value for key, value in records[0].items() if str(key).startswith(OWN_PREFIX)}
-            for key in found:
-                check_variable(key, origin)
+            found = own_variables(records[0], origin)
         else:
             data = records if self.per_node else records[0]
             try:
@@ -88,6 +88,18 @@ class FactMap:
             except ClusterError:
                 found = {name: one.search(data, origin) for name, one in self.expressions.items()}
         return {name: plain(value, f"{origin}: {name}") for name, value in found.items() if value is not None}
+
+
+def own_variables(record: Mapping[Any, Any], origin: str) -> dict[str, Any]:
+    """What a record sets without a map: only ``node_*``, and nothing nested, such as a BMC with commands to run."""
+    found = {str(key): value for key, value in record.items() if str(key).startswith(OWN_PREFIX)}
+    for key, value in found.items():
+        check_variable(key, origin)
+        if isinstance(value, (Mapping, list)):
+            raise ClusterError(
+                f"{origin}: {key} is no plain value; to take it as it is, say so with map: {{{key}: {key}}}"
+            )
+    return found
 
 
 def fact_map(declaration: Mapping[str, Any], where: str) -> FactMap:
@@ -162,18 +174,21 @@ def ready_made(name: str, where: str) -> Mapping[str, Any]:
 
 def plain(value: Any, origin: str) -> Any:
     """``value`` as types that are JSON; raises ClusterError for others and for more than VALUE_LIMIT of them."""
-    budget = [VALUE_LIMIT]
+    budget = VALUE_LIMIT
 
-    def copy(item: Any) -> Any:
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise ClusterError(f"{origin} is larger than {VALUE_LIMIT} values")
+    def copy(item: Any, depth: int = 0) -> Any:
+        nonlocal budget
+        budget -= 1
+        if budget < 0 or depth > DEPTH_LIMIT:
+            raise ClusterError(
+                f"{origin} holds more than {VALUE_LIMIT} values or is nested deeper than {DEPTH_LIMIT}"
+            )
         if item is None or isinstance(item, (str, bool, int, float)):
             return item
         if isinstance(item, Mapping):
-            return {str(key): copy(member) for key, member in item.items()}
+            return {str(key): copy(member, depth + 1) for key, member in item.items()}
         if isinstance(item, list):
-            return [copy(member) for member in item]
+            return [copy(member, depth + 1) for member in item]
         if isinstance(item, datetime.date):
             return item.isoformat()
         raise ClusterError(f"{origin} is a {type(item).__name__}, which is no fact")
