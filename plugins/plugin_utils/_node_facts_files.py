@@ -28,6 +28,8 @@ SIZE_LIMIT = 512 << 20
 CSV_FIELD_LIMIT = 1 << 20
 """Characters of one field."""
 SUFFIXES = {".json": "json", ".yml": "yaml", ".yaml": "yaml", ".csv": "csv", ".tsv": "csv"}
+DEPTH_LIMIT = 100
+"""Levels of a YAML document."""
 MERGE_LIMIT = 10_000
 """Keys that one mapping of YAML merges; a few lines of aliases can spell billions."""
 DELIMITERS = ",;\t|"
@@ -47,7 +49,7 @@ class Record:
 class CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Plain YAML 1.2 scalars: YAML 1.1 makes a number of the MAC 52:54:00:00:00:11 and true of OAR's YES.
 
-    Refuses keys that are there twice, and merges that grow without end.
+    Refuses keys that are there twice, merges that grow without end, and a depth at which libyaml would crash.
     """
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
@@ -55,6 +57,17 @@ class CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.flat: set[int] = set()
+        self.depth = 0
+
+    def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
+        """Called for each node on the way down."""
+        self.depth += 1
+        if self.depth > DEPTH_LIMIT:
+            mark = parent.start_mark if parent else None
+            raise yaml.constructor.ConstructorError(None, None, f"deeper than {DEPTH_LIMIT} levels", mark)
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         if id(node) in self.flat:
