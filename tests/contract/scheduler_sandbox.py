@@ -1,0 +1,157 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A Debian root of its own in which a test runs a scheduler's real daemons, and of which nothing is left after it.
+
+The root is made once by mmdebstrap and cached. A sandbox lays a file system in memory over it and runs there in network,
+process, mount, host name and IPC namespaces of its own: the kernel ends all of it with the sandbox's first process, which
+dies with the test run, however that ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._root_isolation import bound
+from ansible_collections.oneimage.cluster.plugins.module_utils._root_sources import (
+    KEYRING,
+    host_sources,
+    resolve_sources,
+)
+
+CACHE = Path("/var/cache/oneimage/scheduler_roots")
+SUITE = "bookworm"
+BUILD_TIMEOUT = 600
+HOSTNAME = "frontend"
+
+# Programs that say what runs, and the ways of users to start something.
+BASE_PACKAGES = ("iproute2", "procps")
+# Nobody reads documentation in a sandbox.
+DPKG_OPTIONS = tuple(f"path-exclude=/usr/share/{folder}/*" for folder in ("man", "doc", "locale"))
+ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8")
+
+# bash as the first process reaps what daemons leave behind; the schedulers want a host name that resolves.
+FIRST_PROCESS = f"""
+set -eu
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$2"
+mkdir "$2/upper" "$2/work" "$2/root"
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
+cd "$2/root"
+mount -t proc proc proc
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
+ip link set lo up
+hostname {HOSTNAME}
+printf '127.0.0.1 localhost {HOSTNAME}\\n' > etc/hosts
+exec chroot . bash -c 'echo ready; sleep infinity & wait'
+"""
+
+Value = TypeVar("Value")
+
+
+class Unavailable(Exception):
+    """A sandbox cannot be had on this machine; the text says why."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """``pid`` is its first process, as this machine counts."""
+
+    pid: int
+
+    @property
+    def root(self) -> Path:
+        """Its files, as this machine's programs reach them."""
+        return Path(f"/proc/{self.pid}/root")
+
+    def argv(self, *argv: str) -> list[str]:
+        """What this machine runs to have ``argv`` run in the sandbox."""
+        namespaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--root", "--wd")
+        inner = ["/usr/bin/env", "-i", *ENVIRONMENT, *argv]
+        return ["nsenter", "--target", str(self.pid), *namespaces, *inner]
+
+    def run(self, *argv: str, stdin: str = "") -> str:
+        """What ``argv`` prints; raises ClusterError when it fails."""
+        return run(self.argv(*argv), stdin=stdin.encode(), timeout=60).stdout.decode()
+
+    def run_as(self, user: str, *argv: str) -> str:
+        """What ``argv`` prints that ``user`` runs in a login shell; raises ClusterError when it fails."""
+        return self.run("su", "-", user, "-c", shlex.join(argv))
+
+    def script(self, text: str) -> str:
+        """What a bash script prints; raises ClusterError when one of its commands fails."""
+        return self.run("bash", "-eu", "-o", "pipefail", "-c", text)
+
+
+@contextmanager
+def sandbox(packages: Sequence[str], scratch: Path) -> Iterator[Sandbox]:
+    """A running sandbox with ``packages``; ``scratch`` is an empty folder. Raises Unavailable."""
+    root = scheduler_root(packages)
+    namespaces = ("--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child")
+    argv = bound(["unshare", *namespaces, "bash", "-c", FIRST_PROCESS, "bash", str(root), str(scratch)])
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            if said != "ready\n":
+                raise Unavailable(f"namespaces or overlays cannot be made here: {said.strip()}")
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            yield Sandbox(int(children[0]))
+        finally:
+            process.kill()
+
+
+def scheduler_root(packages: Sequence[str], cache: Path = CACHE) -> Path:
+    """The cached root that holds ``packages``, made now if it is not there. Raises Unavailable."""
+    if shutil.which("mmdebstrap") is None:
+        raise Unavailable("mmdebstrap is not installed on this machine")
+    declared = {"suite": SUITE, "components": ["main"], "mirror": None, "security_mirror": None}
+    sources = [source.line() for source in resolve_sources(declared, host_sources())]
+    included = sorted({*BASE_PACKAGES, *packages})
+    made_from = json.dumps([SUITE, included, sources, DPKG_OPTIONS])
+    root = cache / sha256(made_from.encode()).hexdigest()[:12]
+    cache.mkdir(parents=True, exist_ok=True)
+    with root.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may make the same root
+        if not root.exists():
+            make_root(root, included, sources)
+    return root
+
+
+def make_root(root: Path, packages: Sequence[str], sources: Sequence[str]) -> None:
+    """Make the root beside its place and move it there when it is whole. Raises Unavailable."""
+    partial = root.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--keyring={KEYRING}"]
+    argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+    argv += [f"--include={','.join(packages)}", SUITE, str(partial), *sources]
+    try:
+        run(bound(argv), timeout=BUILD_TIMEOUT)
+    except ClusterError as error:
+        raise Unavailable(f"no root with {', '.join(packages)} can be made here: {error}") from error
+    os.rename(partial, root)
+
+
+def wait_for(what: str, found: Callable[[], Value], seconds: float = 60) -> Value:
+    """The first true answer of ``found``; raises TimeoutError that names ``what`` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.2)
+    return value
