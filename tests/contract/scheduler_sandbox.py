@@ -38,8 +38,9 @@ CACHE = Path("/var/cache/oneimage/scheduler_roots")
 SUITE = "bookworm"
 BUILD_TIMEOUT = 600
 HOSTNAME = "frontend"
+# the resolver finds no names while a host has loopback addresses only, if a program asks it as Slurm does
+ADDRESS = "192.0.2.1"
 
-# Programs that say what runs, and the ways of users to start something.
 BASE_PACKAGES = ("iproute2", "procps")
 # Nobody reads documentation in a sandbox.
 DPKG_OPTIONS = tuple(f"path-exclude=/usr/share/{folder}/*" for folder in ("man", "doc", "locale"))
@@ -54,10 +55,12 @@ mkdir "$2/upper" "$2/work" "$2/root"
 mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" "$2/root"
 cd "$2/root"
 mount -t proc proc proc
+mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=1777 tmpfs dev/shm
 ip link set lo up
+ip address add {ADDRESS}/32 dev lo
 hostname {HOSTNAME}
-printf '127.0.0.1 localhost {HOSTNAME}\\n' > etc/hosts
+printf '%s\\n' '127.0.0.1 localhost' '{ADDRESS} {HOSTNAME}' > etc/hosts
 exec chroot . bash -c 'echo ready; sleep infinity & wait'
 """
 
