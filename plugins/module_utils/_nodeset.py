@@ -8,8 +8,9 @@
 
 ``node[01-03,07]``, ``rack[1-2]n[01-02].site.org``, ``node[1-10/3]``; ``,`` (or white space) union, ``!`` difference,
 ``&`` intersection, ``^`` symmetric difference, all of one rank from left to right as in ClusterShell (``nodeset(1)``).
-Padding is the width of a range's first number, as in Slurm: ``n[08-11]`` is ``n08 n09 n10 n11``. Where ClusterShell
-refuses what Slurm writes (``n[01-120]``), Slurm's meaning holds; what each expands otherwise is refused.
+Padding is the width of a range's first number: ``n[08-11]`` is ``n08 n09 n10 n11``. What one program refuses and another
+reads, such as Slurm's ``n[01-120]`` and ``n[1-2][3-4]`` or ClusterShell's ``n[1, 3]`` and ``n[1-2].org``, is read; what
+may be a slip is not: reversed ranges (nothing to Kadeploy), ``n[1-02]`` (``n1 n2`` to Slurm), ``a,,b`` (``a b`` to Slurm).
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ __all__ = ["HOST_NAME", "LIMIT", "check_name", "check_names", "expand", "fold", 
 LIMIT = 2_000_000
 """How many names one text may stand for, duplicates included: twice the largest inventory that is measured."""
 
+SHOWN_BEFORE = 20
+"""How many characters before a missing node an error shows."""
+
 BLANK = " \t\r\n"
 SYNTAX = re.compile(r"[][!&^@]")
 ITEM = re.compile(r"(?:[^][,!&^ \t\r\n]+|\[[^][]*\])+")
+JOINT = re.compile(r"(?=[,!&^ \t\r\n])[ \t\r\n]*([,!&^]?)[ \t\r\n]*")
 GROUP = re.compile(r"\[([^][]*)\]")
 RANGE = re.compile(r"[ \t]*([0-9]+)[ \t]*(?:-[ \t]*([0-9]+)[ \t]*(?:/[ \t]*([0-9]+)[ \t]*)?)?")
 EMPTY_ITEM = re.compile(r"(?:^|,)[ \t\r\n]*(?:,|$)")
@@ -67,37 +72,32 @@ def expand(text: str, *, limit: int = LIMIT) -> list[str]:
 
 def _items(text: str) -> Iterator[tuple[str, str]]:
     """Each part of ``text`` after the operator before it; the first counts as one of a union."""
-    position = 0
-    operator = ","
+    operator, position = ",", 0
     while True:
         item = ITEM.match(text, position)
         if not item:
-            raise _misplaced(text, position)
+            raise _misplaced(text, position, position)
         yield operator, item[0]
-        position = item.end()
-        while position < len(text) and text[position] in BLANK:
-            position += 1
-        if position == len(text):
+        if item.end() == len(text):
             return
-        operator = text[position] if text[position] in ",!&^" else ","
-        if text[position] in ",!&^":
-            position += 1
-        while position < len(text) and text[position] in BLANK:
-            position += 1
+        joint = JOINT.match(text, item.end())
+        if not joint:
+            raise _misplaced(text, item.start(), item.end())
+        operator, position = joint[1] or ",", joint.end()
 
 
-def _misplaced(text: str, position: int) -> ClusterError:
-    """Why no part of a nodeset begins at ``position``."""
+def _misplaced(text: str, start: int, position: int) -> ClusterError:
+    """Why the part of a nodeset that begins at ``start`` cannot be read at ``position``."""
     rest = text[position:]
+    if rest[:1] == "]":
+        return ClusterError(f'{quoted(text[start : position + 1])}: "]" closes no bracket')
     if rest[:1] == "[":
         nested = "[" in rest[1:].partition("]")[0]
-        return ClusterError(
-            f"{quoted(rest)}: " + ("brackets inside brackets" if nested else "the bracket is not closed")
-        )
-    if rest[:1] == "]":
-        return ClusterError(f'{quoted(text[: position + 1])}: "]" closes no bracket')
+        fault = "a bracket opens inside a bracket" if nested else "the bracket is not closed"
+        return ClusterError(f"{quoted(text[start:])}: {fault}")
     return ClusterError(
-        f"{quoted(text)}: no node stands at character {position + 1}, between two separators or at an end"
+        f"{quoted(text[max(0, position - SHOWN_BEFORE) :])}: a node is missing at character {position + 1}, "
+        f"where two separators meet or one has nothing before or behind it"
     )
 
 
@@ -140,11 +140,11 @@ def _ranges(item: str, body: str, limit: int) -> list[tuple[range, int]]:
         if max(map(len, (first, last, step))) > LABEL_LENGTH:
             raise ClusterError(f"{quoted(item)}: {quoted(part)} has more digits than a host name may have")
         if int(first) > int(last):
-            raise ClusterError(f"{quoted(item)}: the range {part.strip()} runs backwards")
+            raise ClusterError(f"{quoted(item)}: the range {quoted(part.strip())} runs backwards")
         if len(last) > len(first) and last[0] == "0":
-            raise ClusterError(f"{quoted(item)}: the ends of the range {part.strip()} are padded differently")
+            raise ClusterError(f"{quoted(item)}: the ends of the range {quoted(part.strip())} are padded differently")
         if not int(step):
-            raise ClusterError(f"{quoted(item)}: the range {part.strip()} has a step of 0")
+            raise ClusterError(f"{quoted(item)}: the range {quoted(part.strip())} has a step of 0")
         ranges.append((range(int(first), int(last) + 1, int(step)), len(first) if first[0] == "0" else 0))
     return ranges
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import chain
 from math import prod
 from random import getrandbits
 from typing import Any

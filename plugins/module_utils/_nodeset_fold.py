@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -49,9 +49,13 @@ def in_order(names: Iterable[str]) -> list[str]:
         vectors = list(zip(*_columns(pattern, groups[pattern]))) or [()]
         for axis in reversed(range(pattern.count(HOLE))):
             vectors.sort(key=itemgetter(axis))
-            vectors.sort(key=lambda vector, axis=axis: len(vector[axis]))
+            vectors.sort(key=_digits(axis))
         ordered += map(pattern.__mod__, vectors)
     return ordered
+
+
+def _digits(axis: int) -> Callable[[Sequence[str]], int]:
+    return lambda vector: len(vector[axis])
 
 
 def _by_pattern(names: Iterable[str]) -> dict[str, list[str]]:
