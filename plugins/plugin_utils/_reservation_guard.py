@@ -132,6 +132,9 @@ def ending_message(nodes: Sequence[str], held: Mapping[str, Holding], minimum_le
     return f"{folded(nodes)}: {state}{f' (job {first.job})' if first.job else ''}; {ALLOW}"
 
 
-def folded(nodes: Iterable[str]) -> str:
-    text = fold(nodes)
+def folded(nodes: Sequence[str]) -> str:
+    try:
+        text = fold(nodes)
+    except ClusterError:  # an inventory may hold names that no host can have
+        text = ", ".join(nodes)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
