@@ -15,7 +15,8 @@ from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation impor
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_lists import expanded
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_text import NodeText
 
-COUNT = r"\d{1,6}"
+COUNT = r"[0-9]{1,6}"
+JOB = r"[0-9]{1,18}(?:_[0-9]{1,18})?"
 NUMBERED = r"(?=[^\s]*[0-9.])(?!\d+(?:\s|$))[^\s:=,]+"
 """A word that may be a node's name where other words stand beside it: names of nodes have a digit or a dot, which
 tells them from the words of an error message; a number alone is a count."""
@@ -28,8 +29,8 @@ MACHINE = re.compile(
     rf"(?:[\w.-]+@)?(?P<name>[^\s:=@#,]+)(?::(?P<slots>{COUNT}))?(?P<options>(?:{OPTION})*+)(?:\s+#.*)?"
 )
 SLOTS = re.compile(rf"\sslots\s*=\s*({COUNT})(?!\S)")
-SQUEUE = re.compile(r"(?P<job>\d+(?:_\d+)?)(?:\s+(?:(?P<nodes>[^\s(]\S*)|\(.*\)))?")
-NUMBERED_JOB = re.compile(rf"\d+(?:_\d+)?\s+{NUMBERED}|\d+(?:_\d+)?\s+[A-Za-z][\w-]*\[")
+SQUEUE = re.compile(rf"(?P<job>{JOB})(?:\s+(?:(?P<nodes>[^\s(]\S*)|\(.*\)))?")
+NUMBERED_JOB = re.compile(rf"{JOB}\s+(?:{NUMBERED}|[A-Za-z][\w-]*\[)")
 SQUEUE_HEADER = re.compile(r"JOBID\s+NODELIST(?:\(REASON\))?")
 HOSTS = re.compile(rf"{NUMBERED}(?:\s+{NUMBERED})+")
 HOSTS_AND_COUNTS = re.compile(rf"{NUMBERED}\s+{COUNT}(?:\s+{NUMBERED}\s+{COUNT})*")

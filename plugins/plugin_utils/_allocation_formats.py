@@ -30,6 +30,7 @@ from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation impor
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_text import NodeText, read_text
 
 AUTO = "auto"
+EMPTY = "no node in it: is the reservation over?"
 Recogniser = Callable[[NodeText], bool]
 Parser = Callable[[NodeText], list[Claim]]
 
@@ -156,12 +157,17 @@ for name, same, description in (
 
 def recognise(text: str | bytes, source: str = "the text") -> str:
     """The name in FORMATS of the format of ``text``; raises ClusterError when it is none of them."""
-    return recognised(read_text(text, source))
+    return recognised(listed(text, source))
+
+
+def listed(text: str | bytes, source: str) -> NodeText:
+    read = read_text(text, source)
+    if not read.entries:
+        raise read.fault(EMPTY)
+    return read
 
 
 def recognised(text: NodeText) -> str:
-    if not text.entries:
-        raise text.fault("no node in it: is the reservation over?")
     for name, known in FORMATS.items():
         if known.recognise and known.recognise(text):
             return name
@@ -186,7 +192,7 @@ def parse(
     Raises ClusterError ``SOURCE, line N: FAULT`` for what is no list of nodes in this format, for names that are
     no host names, for an empty list, for jobs that are over or have not started.
     """
-    read = read_text(text, source)
+    read = listed(text, source)
     if format != AUTO and format not in FORMATS:
         raise ClusterError(f"{source}: unknown format {quoted(format)}; known: auto, {', '.join(FORMATS)}")
     name = recognised(read) if format == AUTO else format
@@ -198,6 +204,8 @@ def parse(
 
 def wanted(text: NodeText, claims: Sequence[Claim], job: str | None) -> list[Claim]:
     """``claims``, of which all are ``job``'s if they name no job, else the one that does."""
+    if not claims:
+        raise text.fault("no job in it")
     if job is None or not any(claim.job for claim in claims):
         return [replace(claim, job=claim.job or job) for claim in claims]
     chosen = [claim for claim in claims if claim.job == job]
@@ -211,7 +219,7 @@ def allocation(text: NodeText, name: str, claim: Claim) -> Allocation:
     if claim.fault:
         raise text.fault(claim.fault)
     if not claim.nodes:
-        raise text.fault(f"no node in {f'job {claim.job}' if claim.job else 'it'}: is the reservation over?")
+        raise text.fault(EMPTY if claim.job is None else f"job {claim.job}: {EMPTY}")
     check_names(text, claim.nodes)
     return Allocation(text.source, name, claim.nodes, claim.job, claim.expires, claim.state)
 

@@ -20,8 +20,8 @@ NO_HOSTLIST = re.compile(r"[^A-Za-z0-9_.,\[\]\n-]")
 NODESET = re.compile(r"[\[!&^]")
 NO_NODESET = re.compile(r"[^A-Za-z0-9_.,\[\]/!&^@*: \t\n-]")
 GROUP = re.compile(r"\[[^]]*\]")
-RANGE = re.compile(r"\b(\d{1,18})-(\d{1,18})\b")
-TASKS = re.compile(r"(\d{1,6})(?:\(x(\d{1,9})\))?")
+RANGE = re.compile(r"\b([0-9]{1,18})-([0-9]{1,18})\b")
+TASKS = re.compile(r"([0-9]{1,6})(?:\(x([0-9]{1,9})\))?")
 
 
 def are_hosts(text: NodeText) -> bool:

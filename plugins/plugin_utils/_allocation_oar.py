@@ -38,7 +38,8 @@ ASK = "ask with oarstat -J -j JOB"
 PROPERTY = r"\w+ = '[^'\n]*'"
 PROPERTIES = re.compile(rf"{PROPERTY}(?: , {PROPERTY})*")
 ADDRESS = re.compile(r"(?<!\S)network_address = '([^'\n]*)'")
-JOB = re.compile(r"Job_Id: (?P<job>\d+)")
+JOB_ID = re.compile(r"[0-9]{1,18}")
+JOB = re.compile(rf"Job_Id: (?P<job>{JOB_ID.pattern})")
 FIELD = re.compile(r"\s+(?P<key>\w+) = (?P<value>.*)")
 
 
@@ -78,13 +79,10 @@ def read_oarstat(text: NodeText) -> list[Claim]:
 def json_claim(text: NodeText, job: str, fields: Any) -> Claim:
     if isinstance(fields, str):
         raise text.fault(f"the state of job {quoted(job)} without its nodes (oarstat -s): {ASK}")
-    if not job.isdecimal() or not isinstance(fields, dict) or "state" not in fields:
-        remedy = (
-            "; oarnodes -J belongs under facts"
-            if isinstance(fields, dict) and "resource_id" in fields
-            else ""
-        )
-        raise text.fault(f"JSON, but not of oarstat: {quoted(job)} is no job{remedy}", f'"{job}"')
+    if isinstance(fields, dict) and "resource_id" in fields:
+        raise text.fault("the output of oarnodes -J, not of oarstat: it belongs under facts")
+    if not JOB_ID.fullmatch(job) or not isinstance(fields, dict) or "state" not in fields:
+        raise text.fault(f"JSON, but not of oarstat: {quoted(job)} is no job", f'"{job}"')
     addresses, start, walltime = (
         fields.get(key) for key in ("assigned_network_address", "startTime", "walltime")
     )

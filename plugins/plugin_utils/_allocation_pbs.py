@@ -14,11 +14,11 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset import q
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation import Claim
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_text import NodeText
 
-INDEX = r"\d{1,6}(?:-\d{1,6})?"
-HOST = re.compile(rf"(?P<name>[^/+\s]+)/(?P<indices>{INDEX}(?:,{INDEX})*)(?:\*(?P<cpus>\d{{1,6}}))?")
+INDEX = r"[0-9]{1,6}(?:-[0-9]{1,6})?"
+HOST = re.compile(rf"(?P<name>[^/+\s]+)/(?P<indices>{INDEX}(?:,{INDEX})*)(?:\*(?P<cpus>[0-9]{{1,6}}))?")
 VNODE = re.compile(r"(?P<name>[^:+()\[\]\s]+)(?:\[\d+\])?(?P<resources>(?::[\w.]+=[^:+()\s]*)*)")
-NCPUS = re.compile(r":ncpus=(\d{1,6})(?=:|$)")
-JOB = re.compile(r"Job Id: (?P<job>\d+(?:\[\d*\])?)(?:\.\S+)?")
+NCPUS = re.compile(r":ncpus=([0-9]{1,6})(?=:|$)")
+JOB = re.compile(r"Job Id: (?P<job>[0-9]{1,18}(?:\[[0-9]*\])?)(?:\.\S+)?")
 ATTRIBUTE = re.compile(r"\s+(?P<key>[\w.]+) = (?P<value>.*)")
 STATES = {
     "R": None,
@@ -109,7 +109,7 @@ def read_qstat(text: NodeText) -> list[Claim]:
                 raise text.fault(f"{quoted(line)} names no job", line)
             jobs.append({"Job Id": job["job"]})
         elif jobs and (match := ATTRIBUTE.fullmatch(line)):
-            jobs[-1][match["key"]] = match["value"].strip()
+            jobs[-1].setdefault(match["key"], match["value"].strip())
     return [job_claim(text, job) for job in jobs]
 
 
