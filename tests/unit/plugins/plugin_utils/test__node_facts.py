@@ -304,7 +304,7 @@ def test_oarnodes_count_the_cores_of_each_node(tmp_path: Path) -> None:
     resources += [resource("", "storage"), resource("node-1.s.org", "licence")]
     text = json.dumps({str(number): one for number, one in enumerate(resources, 1)})
     found = facts(tmp_path, text, "oarnodes.json", map="oarnodes")
-    shared = {"node_state": "Alive", "node_site": "site1", "node_cluster": "clsite1"}
+    shared = {"node_state": "Alive", "node_oar_site": "site1", "node_oar_cluster": "clsite1"}
     assert found == {
         "node-1.s.org": {"node_cores": 2, "node_deploy": True, **shared},
         "node-2.s.org": {"node_cores": 1, "node_deploy": False, **shared},
