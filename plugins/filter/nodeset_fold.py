@@ -60,7 +60,9 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset import f
 
 def nodeset_fold(names: Iterable[str]) -> str:
     if isinstance(names, str):
-        raise AnsibleFilterError("nodeset_fold: a list of names is needed; for one text, use nodeset_expand first")
+        raise AnsibleFilterError(
+            "nodeset_fold: a list of names is needed; for one text, use nodeset_expand first"
+        )
     known = list(names)
     strange = next((name for name in known if not isinstance(name, str)), None)
     if strange is not None:

@@ -142,7 +142,9 @@ def _ranges(item: str, body: str, limit: int) -> list[tuple[range, int]]:
         if int(first) > int(last):
             raise ClusterError(f"{quoted(item)}: the range {quoted(part.strip())} runs backwards")
         if len(last) > len(first) and last[0] == "0":
-            raise ClusterError(f"{quoted(item)}: the ends of the range {quoted(part.strip())} are padded differently")
+            raise ClusterError(
+                f"{quoted(item)}: the ends of the range {quoted(part.strip())} are padded differently"
+            )
         if not int(step):
             raise ClusterError(f"{quoted(item)}: the range {quoted(part.strip())} has a step of 0")
         ranges.append((range(int(first), int(last) + 1, int(step)), len(first) if first[0] == "0" else 0))

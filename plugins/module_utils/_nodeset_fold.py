@@ -9,8 +9,8 @@
 The text is the one of ``nodeset --fold`` (ClusterShell 1.9, default settings), character for character. It is also the one
 of ``scontrol show hostlistsorted`` (Slurm) except where the two differ:
 
-* Slurm folds the last number of a name only, and only where nothing follows it: ``n[1-2].org`` and ``a[1-2]b[1-2]`` are
-  ClusterShell's; ``scontrol`` reads the second form, but not the first.
+* Slurm folds the last number of a name only, and only where nothing follows it: ``a[1-2]b[1-2]``, ``a[1-2]b1`` and
+  ``n[1-2].org`` are ClusterShell's. ``scontrol`` reads the first, but nothing that stands behind the last bracket.
 * Slurm folds ``n01`` to ``n120`` as ``n[01-120]``, which ClusterShell refuses to read; its own is ``n[01-99,100-120]``.
 
 Text and time grow with the number of names; names that vary in several numbers at once cost a few passes more.

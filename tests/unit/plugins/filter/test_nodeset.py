@@ -62,7 +62,11 @@ def test_no_names_fold_to_nothing() -> None:
     [
         (nodeset_expand, ["n1"], "nodeset_expand: one text is needed; for a list, use map and flatten"),
         (nodeset_expand, "n[2-1]", 'nodeset_expand: "n[2-1]": the range "2-1" runs backwards'),
-        (nodeset_fold, "n[1-2]", "nodeset_fold: a list of names is needed; for one text, use nodeset_expand first"),
+        (
+            nodeset_fold,
+            "n[1-2]",
+            "nodeset_fold: a list of names is needed; for one text, use nodeset_expand first",
+        ),
         (nodeset_fold, ["n1", 2], "nodeset_fold: 2 is no name of a node, which is a text"),
         (nodeset_fold, ["n1", "n 2"], 'nodeset_fold: host name "n 2" holds " "'),
     ],

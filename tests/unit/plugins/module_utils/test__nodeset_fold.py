@@ -46,14 +46,16 @@ def test_a_bad_name_is_refused() -> None:
 
 
 def test_natural_order() -> None:
-    names = "n10 n9 n09 n1 n01 m2 n n1 a2b10 a2b9 a10b1".split()
-    assert in_order(names) == "a2b9 a2b10 a10b1 m2 n n1 n9 n01 n09 n10".split()
+    names = ["n10", "n9", "n09", "n1", "n01", "m2", "n", "n1", "a2b10", "a2b9", "a10b1"]
+    assert in_order(names) == ["a2b9", "a2b10", "a10b1", "m2", "n", "n1", "n9", "n01", "n09", "n10"]
     assert in_order([]) == []
 
 
 def some_names(chance: random.Random) -> list[str]:
     """Names that collide and adjoin often: few patterns, few numbers, mixed padding."""
-    patterns = chance.sample(["n%s", "gpu-%s.s1.org", "r%sn%s", "r%s-c%s-n%s", "login", "a_%s", "%sx", "10.0.%s.%s"], 3)
+    patterns = chance.sample(
+        ["n%s", "gpu-%s.s1.org", "r%sn%s", "r%s-c%s-n%s", "login", "a_%s", "%sx", "10.0.%s.%s"], 3
+    )
     pool = [str(chance.randrange(120)).zfill(chance.choice((0, 0, 2, 3))) for _number in range(6)]
     chosen = chance.choices(patterns, k=chance.randrange(40))
     return [pattern % tuple(chance.choices(pool, k=pattern.count("%s"))) for pattern in chosen]
