@@ -59,11 +59,11 @@ class CoreLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore
         self.flat: set[int] = set()
         self.depth = 0
 
-    def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
+    def descend_resolver(self, current_node: yaml.Node | None, current_index: Any) -> None:
         """Called for each node on the way down."""
         self.depth += 1
         if self.depth > DEPTH_LIMIT:
-            mark = parent.start_mark if parent else None
+            mark = current_node.start_mark if current_node else None
             raise yaml.constructor.ConstructorError(None, None, f"deeper than {DEPTH_LIMIT} levels", mark)
 
     def ascend_resolver(self) -> None:
