@@ -65,7 +65,9 @@ class Slurm:
         lines.append("PartitionName=batch Nodes=ALL Default=YES MaxTime=60 State=UP")
         configuration = CONFIGURATION + "\n".join(lines) + "\n"
         self.sandbox.run("tee", "/etc/slurm/slurm.conf", stdin=configuration)
-        self.sandbox.script(START + "".join(f"mkdir /var/lib/slurm/{name}\nslurmd -N {name}\n" for name in NODES))
+        self.sandbox.script(
+            START + "".join(f"mkdir /var/lib/slurm/{name}\nslurmd -N {name}\n" for name in NODES)
+        )
         idle = ("sinfo", "--noheader", "--Node", "--states", "idle", "--format", "%N")
         wait_for("idle nodes", lambda: len(self.sandbox.run(*idle).split()) == len(NODES))
 
@@ -88,4 +90,6 @@ class Slurm:
         return dict(line.split("=", 1) for line in str(text).splitlines())
 
 
-KEEP_ENVIRONMENT = "env | grep ^SLURM_ > $SLURM_JOB_ID.part; mv $SLURM_JOB_ID.part $SLURM_JOB_ID.env; sleep 900"
+KEEP_ENVIRONMENT = (
+    "env | grep ^SLURM_ > $SLURM_JOB_ID.part; mv $SLURM_JOB_ID.part $SLURM_JOB_ID.env; sleep 900"
+)
