@@ -10,7 +10,7 @@ short_description: Convert an environment's description between the generations 
 version_added: 0.1.0
 author: The oneimage.cluster founders (@oneimage)
 description:
-  - Reads a description of Kadeploy 2 (C(key = value)), of Kadeploy 3.1 (C(key : value)), or YAML, and writes it for any of them.
+  - Reads a description of Kadeploy 2, of Kadeploy 3.1, or in YAML, and writes it for any of them.
   - Says which fields the target cannot hold, and whether it would refuse what is left.
   - The description is checked as Kadeploy checks it; a wrong one is an error that names every fault.
 positional: _input, to
@@ -52,8 +52,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(text) for the target, C(lost), a list of the fields that it cannot hold, each with its C(reason) and whether what is left is
-      C(refused) or would not deploy the same.
+    - C(text) for the target, and C(lost), a list of the fields that it cannot hold, each with its C(reason), and with C(refused)
+      if the target refuses what is left or does not deploy the same.
     - C(warnings) about what was read, and the C(description) as a dict in the shape of Kadeploy's current YAML.
   type: dict
   sample:
