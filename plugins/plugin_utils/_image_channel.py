@@ -27,7 +27,7 @@ from ansible.module_utils.common.text.converters import to_bytes, to_text
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import tail
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
-from ansible_collections.oneimage.cluster.plugins.module_utils._image_frames import BEAT, DATA, HEADER
+from ansible_collections.oneimage.cluster.plugins.module_utils._image_frames import DATA, HEADER
 
 BLOCK = 1 << 20
 """Bytes read at once."""
@@ -35,6 +35,7 @@ NOISE = 1 << 16
 """Bytes of greetings before the stream, and of messages beside it, that are kept."""
 FRAME_LIMIT = 1 << 26
 """Bytes of a frame that has to be held in one piece: results with long lists, never data."""
+TRANSPORTS = ("ssh", "local")
 GRACE = 5.0
 """Seconds that the program here gets to end by itself."""
 
@@ -43,20 +44,24 @@ class Refused(ClusterError):
     """The way to the node could not be opened; nothing of the stream had begun."""
 
 
+def check_connection(connection: Any) -> None:
+    """Raise ClusterError for a connection that has no stream."""
+    if connection.transport not in TRANSPORTS:
+        raise ClusterError(
+            f"image_fetch streams over the connections {' and '.join(TRANSPORTS)}, and this play uses"
+            f" {connection.transport}: capture with image_archive and copy the file, or change ansible_connection"
+        )
+
+
 def routes(connection: Any, command: str, *, own: bool) -> list[list[str]]:
     """The argv to try, in turn, to run the shell command ``command`` on the node.
 
-    With ``own`` the first is a connection of its own: it does not share the play's (a master opened with ``-C``, Ansible's
-    default, compresses what is compressed already: some 50 MB/s a core), and is refused where the node wants a password.
-    The last is always the play's own way: over its ControlPersist master, which has been let in already.
+    With ``own`` the first is a connection of its own: the play's has ``-C`` by default, which compresses what is compressed
+    already (at some 50 MB/s a core). A node that wants a password refuses it. The last is always the play's own way, over
+    its ControlPersist master, which has been let in already.
     """
     if connection.transport == "local":
         return [["/bin/sh", "-c", command]]
-    if connection.transport != "ssh":
-        raise ClusterError(
-            f"image_fetch streams over the connections ssh and local, and this play uses {connection.transport}: "
-            "set ansible_connection to one of them, or capture with image_archive and copy the file"
-        )
     ssh = connection.get_option("ssh_executable")
     host = connection.get_option("host") or connection._play_context.remote_addr
     built = [to_text(word) for word in connection._build_command(ssh, "ssh", host, command)]

@@ -8,56 +8,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import tail
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._image_stream import new_md5
 
 BLOCK = 1 << 20
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-class Receiver:
-    """Stores pieces of a stream at ``path``, through ``compressor`` if there is one; memory does not grow with the stream.
+class Store:
+    """Hands on what it gets and hashes it: ``size`` in bytes, ``sha256`` and ``md5`` in hexadecimal."""
 
-    ``received`` counts the bytes that came, ``size`` those that were stored, ``sha256`` and ``md5`` are of the latter.
-    """
+    def __init__(self, write: Callable[[bytes], Any]) -> None:
+        self.size = 0
+        self._write = write
+        self._sha256, self._md5 = hashlib.sha256(), new_md5()
 
-    def __init__(self, path: Path, compressor: Sequence[str] = ()) -> None:
-        self.received = self.size = 0
-        self._sha256 = hashlib.sha256()
-        # MD5 because Kadeploy compares images by it, not as a proof
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._file = path.open("wb", buffering=0)
-        self._filter: subprocess.Popen[bytes] | None = None
-        self._fault: OSError | None = None
-        if compressor:
-            self._filter = subprocess.Popen(
-                compressor, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            self._drain = threading.Thread(target=self._store_filtered, daemon=True)
-            self._drain.start()
+    def write(self, piece: bytes) -> None:
+        self._sha256.update(piece)
+        self._md5.update(piece)
+        self._write(piece)
+        self.size += len(piece)
 
-    def __enter__(self) -> Receiver:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._filter and self._filter.poll() is None:
-            self._filter.kill()
-            self._filter.communicate()
-        self._file.close()
+    def finish(self) -> None:
+        """Nothing is held back."""
 
     @property
     def sha256(self) -> str:
@@ -67,55 +50,65 @@ class Receiver:
     def md5(self) -> str:
         return self._md5.hexdigest()
 
+
+class Compression:
+    """Sends what is written through a compressor of this host to ``store``, while the next pieces arrive."""
+
+    def __init__(self, argv: Sequence[str], store: Callable[[bytes], None]) -> None:
+        self._name, self._store = argv[0], store
+        self._fault: OSError | None = None
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pipesize=BLOCK
+        )
+        self._thread = threading.Thread(target=self._drain, daemon=True)
+        self._thread.start()
+
     def write(self, piece: bytes) -> None:
-        """Take the next bytes. Raises OSError where they cannot be stored, ClusterError when the compressor failed."""
-        self.received += len(piece)
-        if not self._filter:
-            self._store(piece)
-            return
+        """Raises OSError where the disk does not take the result, ClusterError where the compressor fails."""
         try:
-            self._filter.stdin.write(piece)
+            cast(IO[bytes], self._process.stdin).write(piece)
         except BrokenPipeError:
             self.finish()
 
     def finish(self) -> None:
-        """Store what the compressor still holds; raises as ``write`` does."""
-        if not self._filter:
-            return
-        try:
-            self._filter.stdin.close()
-        except BrokenPipeError:
-            pass
-        self._drain.join()
-        message = self._filter.stderr.read()
-        code = self._filter.wait()
+        """Wait until all is stored; raises as ``write`` does."""
+        with contextlib.suppress(BrokenPipeError):
+            cast(IO[bytes], self._process.stdin).close()
+        self._thread.join()
+        message = cast(IO[bytes], self._process.stderr).read()
+        code = self._process.wait()
         if self._fault:
             raise self._fault
         if code:
-            raise ClusterError(f"{self._filter.args[0]} failed with exit code {code}: {tail(message)}")
+            raise ClusterError(f"{self._name} failed with exit code {code}: {tail(message)}")
 
-    def _store(self, piece: bytes) -> None:
-        self._sha256.update(piece)
-        self._md5.update(piece)
-        view = memoryview(piece)
-        while view:
-            view = view[self._file.write(view) :]
-        self.size += len(piece)
+    def close(self) -> None:
+        """End it where it stands."""
+        self._process.kill()
+        self._thread.join()
+        with contextlib.suppress(BrokenPipeError), self._process:
+            pass
 
-    def _store_filtered(self) -> None:
+    def _drain(self) -> None:
+        output = cast(io.BufferedReader, self._process.stdout)
         try:
-            while piece := self._filter.stdout.read1(BLOCK):
+            while piece := output.read1(BLOCK):
                 self._store(piece)
         except OSError as fault:
             self._fault = fault
-            self._filter.kill()
+            self._process.kill()
 
 
 class Progress:
     """Prints how many bytes came, how fast and, where the whole is known, how much of it that is."""
 
     def __init__(
-        self, show: Callable[[str], None], name: str, *, interval: float, clock: Any = time.monotonic
+        self,
+        show: Callable[[str], None],
+        name: str,
+        *,
+        interval: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``interval`` is the number of seconds between two lines, 0 for none at all."""
         self._show, self._name, self._interval, self._clock = show, name, interval, clock
