@@ -72,7 +72,7 @@ class Capture:
 
     kind: str
     source: Path
-    compressor: list[str]
+    compressor: Stage
     tools: dict[str, str]
     fingerprint: str | None = None
     foreseen: dict[str, Any] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def prepare(options: Mapping[str, Any], own: Callable[[str], bool]) -> Capture:
     require("setpriv", package="util-linux")
     compressor, argv = _image_compress.choose(options["compression"], options["level"])
     tools = {compressor.program: _image_compress.version(compressor.program)}
-    capture = Capture(kind, source.resolve(), argv, tools, clamp=options["clamp_mtime"])
+    capture = Capture(kind, source.resolve(), Stage(argv), tools, clamp=options["clamp_mtime"])
     if kind == "tar":
         prepare_tar(capture, options, own)
     else:
@@ -169,7 +169,7 @@ def stream(capture: Capture, write: Callable[[memoryview], t.Any]) -> dict[str, 
         stdin: t.Any = None
         if not archiver:
             stdin = stack.enter_context(capture.source.open("rb", buffering=0))
-        with row([*archiver, Stage(capture.compressor)], stdin=stdin, prefix=prefix) as output:
+        with row([*archiver, capture.compressor], stdin=stdin, prefix=prefix) as output:
             taken = take(output, write)
             for stage in archiver:
                 stage.finish()
@@ -335,7 +335,7 @@ def result(plan: Plan, manifest: Mapping[str, Any] | None) -> dict[str, Any]:
         **returned,
         "changed": plan.reason is not None,
         "reason": plan.reason,
-        "path": str(plan.dest),
+        "image": str(plan.dest),
         "manifest_path": str(manifest_path(plan.dest)),
         "warnings": plan.capture.warnings,
     }

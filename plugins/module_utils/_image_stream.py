@@ -38,6 +38,8 @@ class Stage:
     errors: t.IO[bytes] = field(default_factory=tempfile.TemporaryFile)
 
     def start(self, stdin: t.Any, **settings: t.Any) -> t.IO[bytes]:
+        if self.errors.closed:
+            self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         try:
             # logic knows no AnsibleModule, so that its run_command is out of reach
             self.process = subprocess.Popen(  # pylint: disable=ansible-bad-function
