@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from math import prod
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset_fold import fold, in_order
@@ -112,15 +111,17 @@ def _expand_item(item: str, room: int, limit: int) -> list[str]:
         if room < 1:
             raise _too_many(item, limit + 1, limit)
         return [check_name(item)]
-    groups = [_ranges(item, body, limit) for body in parts[1::2]]
-    count = prod(sum(_length(numbers) for numbers, _width in ranges) for ranges in groups)
-    if count > room:
-        raise _too_many(item, count + limit - room, limit)
+    count, groups = 1, []
+    for body in parts[1::2]:
+        groups.append(_ranges(item, body, limit))
+        count *= sum(_length(numbers) for numbers, _width in groups[-1])
+        if count > room:
+            raise _too_many(item, count + limit - room, limit)
     longest = [max((f"{numbers[-1]:0{width}d}" for numbers, width in ranges), key=len) for ranges in groups]
     check_name("".join(text for pair in zip(parts[::2], [*longest, ""]) for text in pair))
     names = [parts[0]]
     for ranges, literal in zip(groups, parts[2::2]):
-        written = [f"{n:0{width}d}{literal}" for numbers, width in ranges for n in numbers]
+        written = [text for numbers, width in ranges for text in map(f"%0{width}d{literal}".__mod__, numbers)]
         names = [name + number for name in names for number in written]
     return names
 

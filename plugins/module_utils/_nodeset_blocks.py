@@ -16,7 +16,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import filterfalse, islice
 from math import prod
+from operator import xor
 from random import getrandbits
 from typing import Any
 
@@ -27,8 +30,8 @@ Axis = list[str]
 class _Block:
     """A product of sets, never overlapping another block: two that differ along one axis only have a product as union.
 
-    A set is compared by its mark, the exclusive or of one random 128-bit number per member, which a union of disjoint
-    sets yields in one step: comparing sets themselves would make a chain of merges quadratic.
+    A set is known by its mark, the exclusive or of one random 128-bit number per axis and member, and all sets of a block
+    by the exclusive or of their marks. Unlike the sets themselves, marks are merged and compared in one step.
     """
 
     __slots__ = ("axes", "marks")
@@ -49,9 +52,10 @@ class _Block:
             ends.append((-len(axis), ordered[0], ordered[-1]))
         return -prod(map(len, self.axes)), tuple(ends)
 
-    def key(self, axis: int) -> tuple[int, ...]:
-        """Equal for two blocks that may merge along ``axis``."""
-        return (axis, *self.marks[:axis], *self.marks[axis + 1 :])
+    def merge_keys(self) -> list[tuple[int, int]]:
+        """For each axis what two blocks share that may merge along it: the marks of all others."""
+        together = reduce(xor, self.marks)
+        return [(axis, together ^ mark) for axis, mark in enumerate(self.marks)]
 
 
 def _natural(number: str) -> tuple[int, str]:
@@ -60,9 +64,11 @@ def _natural(number: str) -> tuple[int, str]:
 
 def blocks_of(points: Iterable[tuple[str, ...]]) -> list[list[Axis]]:
     """Distinct points, each a tuple of numbers as they are written -> blocks that hold each point once."""
-    mark: dict[str, int] = defaultdict(lambda: getrandbits(128))
+    ordered = sorted(points)
+    marks: list[dict[str, int]] = [defaultdict(lambda: getrandbits(128)) for _axis in ordered[0]]
     single = (
-        _Block([[number] for number in point], [mark[number] for number in point]) for point in sorted(points)
+        _Block([[number] for number in point], [mark[number] for mark, number in zip(marks, point)])
+        for point in ordered
     )
     blocks = _merge_neighbours(single)
     merge: Callable[[Iterable[_Block]], list[_Block]] = _merge_neighbours
@@ -93,10 +99,10 @@ def _merge_neighbours(blocks: Iterable[_Block]) -> list[_Block]:
 def _merge_any(blocks: Iterable[_Block]) -> list[_Block]:
     """Each block with the next one that it may merge with, then with the next after that one, and so on."""
     ordered = list(blocks)
-    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    places: dict[tuple[int, int], list[int]] = defaultdict(list)
     for place, block in enumerate(ordered):
-        for axis in range(len(block.axes)):
-            places[block.key(axis)].append(place)
+        for key in block.merge_keys():
+            places[key].append(place)
     gone: set[int] = set()
     merged = []
     for place, block in enumerate(ordered):
@@ -106,10 +112,12 @@ def _merge_any(blocks: Iterable[_Block]) -> list[_Block]:
         at = place
         while True:
             candidates = []
-            for axis in range(len(block.axes)):
-                there = places.get(block.key(axis), [])
+            for key in block.merge_keys():
+                there = places.get(key, [])
                 after = (there[n] for n in range(bisect_right(there, at), len(there)))
-                candidates += [(nearest, axis) for nearest in after if nearest not in gone][:1]
+                candidates += [
+                    (nearest, key[0]) for nearest in islice(filterfalse(gone.__contains__, after), 1)
+                ]
             if not candidates:
                 break
             at, axis = min(candidates)

@@ -34,7 +34,7 @@ HOLE = "%s"
 
 def fold(names: Iterable[str]) -> str:
     """``["n1", "n2", "n3", "gpu-07"]`` -> ``gpu-07,n[1-3]``; nothing for no names; raises ClusterError for a bad name."""
-    groups = _by_pattern(set(check_names(names)))
+    groups = _by_pattern(dict.fromkeys(check_names(names)))
     return ",".join(text for pattern in sorted(groups) for text in _fold_pattern(pattern, groups[pattern]))
 
 
@@ -44,7 +44,7 @@ def in_order(names: Iterable[str]) -> list[str]:
     A longer number comes after a shorter one, so that padding does not mix: 1 2 10 01 02 is ``1 2 01 02 10``.
     """
     ordered: list[str] = []
-    groups = _by_pattern(set(check_names(names)))
+    groups = _by_pattern(dict.fromkeys(check_names(names)))
     for pattern in sorted(groups):
         vectors = list(zip(*_columns(pattern, groups[pattern]))) or [()]
         for axis in reversed(range(pattern.count(HOLE))):

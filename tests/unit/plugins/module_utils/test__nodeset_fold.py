@@ -74,3 +74,17 @@ def test_the_order_of_the_names_does_not_matter() -> None:
     for _round in range(100):
         names = some_names(chance)
         assert fold(chance.sample(names, len(names))) == fold(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"r{row}n{column}" for row in range(60) for column in range(row)],
+        [f"r{number}n{number}" for number in range(500)],
+        [f"r{number}n{number + more}" for number in range(500) for more in (0, 1)],
+        [".".join(f"{number:08b}") for number in range(256) if number % 7],
+    ],
+    ids=["triangle", "diagonal", "band", "cube with holes"],
+)
+def test_shapes_that_fold_badly_lose_nothing(names: list[str]) -> None:
+    assert in_order(expand(fold(names))) == in_order(names)
