@@ -144,15 +144,20 @@ FORMATS: dict[str, Format] = {
 }
 """In the order in which they are tried."""
 
-for name, same, description in (
+SAME = (
     ("oar", "hosts", "OAR, the file OAR_NODEFILE: a name per core"),
     ("oargrid", "hosts", "OAR, oargridstat -w -l JOB: names with empty lines between the sites"),
     ("pbs", "hosts", "PBS, the file PBS_NODEFILE: a name per slot"),
     ("lsf_hostfile", "hosts", "LSF, the file LSB_DJOB_HOSTFILE: a name per slot"),
     ("slurm", "hostlist", "Slurm, the variable SLURM_JOB_NODELIST"),
     ("flux", "hostlist", "Flux, flux hostlist local"),
-):
-    FORMATS[name] = Format(description, FORMATS[same].sample, FORMATS[same].parse, same_as=same)
+)
+"""Name, the format that it cannot be told from, description."""
+
+FORMATS |= {
+    name: replace(FORMATS[same], description=description, recognise=None, same_as=same)
+    for name, same, description in SAME
+}
 
 
 def recognise(text: str | bytes, source: str = "the text") -> str:
@@ -203,12 +208,13 @@ def parse(
 
 
 def wanted(text: NodeText, claims: Sequence[Claim], job: str | None) -> list[Claim]:
-    """``claims``, of which all are ``job``'s if they name no job, else the one that does."""
+    """``claims``, of which all are ``job``'s if they name no job, else the one that does; PBS ends its ids in
+    ``.SERVER``, which people leave out."""
     if not claims:
         raise text.fault("no job in it")
     if job is None or not any(claim.job for claim in claims):
         return [replace(claim, job=claim.job or job) for claim in claims]
-    chosen = [claim for claim in claims if claim.job == job]
+    chosen = [claim for claim in claims if claim.job and job in (claim.job, claim.job.partition(".")[0])]
     if not chosen:
         others = quoted(", ".join(str(claim.job) for claim in claims))
         raise text.fault(f"job {quoted(job)} is not in it, but {others}")

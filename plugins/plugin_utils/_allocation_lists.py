@@ -19,7 +19,7 @@ NO_HOST = re.compile(r"[^A-Za-z0-9_.\n-]")
 NO_HOSTLIST = re.compile(r"[^A-Za-z0-9_.,\[\]\n-]")
 NODESET = re.compile(r"[\[!&^]")
 NO_NODESET = re.compile(r"[^A-Za-z0-9_.,\[\]/!&^@*: \t\n-]")
-GROUP = re.compile(r"\[[^]]*\]")
+GROUP = re.compile(r"\[[^][]*\]")
 RANGE = re.compile(r"\b([0-9]{1,18})-([0-9]{1,18})\b")
 TASKS = re.compile(r"([0-9]{1,6})(?:\(x([0-9]{1,9})\))?")
 

@@ -18,7 +18,7 @@ INDEX = r"[0-9]{1,6}(?:-[0-9]{1,6})?"
 HOST = re.compile(rf"(?P<name>[^/+\s]+)/(?P<indices>{INDEX}(?:,{INDEX})*)(?:\*(?P<cpus>[0-9]{{1,6}}))?")
 VNODE = re.compile(r"(?P<name>[^:+()\[\]\s]+)(?:\[\d+\])?(?P<resources>(?::[\w.]+=[^:+()\s]*)*)")
 NCPUS = re.compile(r":ncpus=([0-9]{1,6})(?=:|$)")
-JOB = re.compile(r"Job Id: (?P<job>[0-9]{1,18}(?:\[[0-9]*\])?)(?:\.\S+)?")
+JOB = re.compile(r"Job Id: (?P<job>[0-9]{1,18}(?:\[[0-9]*\])?(?:\.[A-Za-z0-9_.-]+)?)")
 ATTRIBUTE = re.compile(r"\s+(?P<key>[\w.]+) = (?P<value>.*)")
 STATES = {
     "R": None,

@@ -188,6 +188,7 @@ def test_texts_that_are_too_long_or_deep_are_refused() -> None:
     assert fault(b"\n" * (65 << 20)) == (
         "file nodes: 68157440 bytes are no list of nodes; the limit is 67108864"
     )
+    assert "Kadeploy knows one bracket group" in fault("# no end\n" + "[" * 1_000_000)
     assert nodes("n1\n" * 1_000_000) == {"n1": 1_000_000}
 
 
@@ -216,7 +217,7 @@ def test_empty_text_is_an_error_in_every_format(name: str) -> None:
         ("oarstat", "{}", "there is no job: it never was, or oarstat has forgotten it"),
         ("oarstat", '{"1": {"state": ["R"]}}', "job 1 is in a state that OAR does not know"),
         ("oarstat", '{"1": {"state": "Running", "assigned_network_address": "n1"}}', "is no list of names"),
-        ("qstat", "Job Id: 1.s\n    job_state = ?\n", "job 1 is in a state that PBS does not know"),
+        ("qstat", "Job Id: 1.s\n    job_state = ?\n", "job 1.s is in a state that PBS does not know"),
         ("qstat", "Job Id: {{x}}\n", '"Job Id: {{x}}" names no job'),
         ("oarstat_text", "Job_Id: {{x}}\n", '"Job_Id: {{x}}" names no job'),
         ("cobalt", "n1\n", 'unknown format "cobalt"; known: auto, oarstat, '),
@@ -289,9 +290,10 @@ def test_caller_may_know_the_job() -> None:
 
 def test_qstat_wraps_lines_within_names() -> None:
     text = (RECORDINGS / "qstat.txt").read_text()
-    assert fault(text) == "file nodes: job 69302 has not started (state H)"
+    assert fault(text) == "file nodes: job 69302.server has not started (state H)"
     (found,) = parse(text, source="s", job="69301")
-    assert (found.format, found.state) == ("qstat", "R")
+    assert parse(text, source="s", job="69301.server") == [found]
+    assert (found.format, found.job, found.state) == ("qstat", "69301.server", "R")
     assert found.nodes == dict.fromkeys(("b141", "b142", "b143", "b144"), 16)
     torque = "Job Id: 7[2].server\n    job_state = R\n    exec_host = r2i4n13/0-23+r1i2n12/0-23\n"
     assert nodes(torque) == {"r2i4n13": 24, "r1i2n12": 24}
