@@ -30,13 +30,18 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 from ansible_collections.oneimage.cluster.plugins.module_utils._root_isolation import bound
 from ansible_collections.oneimage.cluster.plugins.module_utils._root_sources import (
     KEYRING,
+    Source,
+    host_settings,
     host_sources,
     resolve_sources,
+    serving,
 )
 
 CACHE = Path("/var/cache/oneimage/scheduler_roots")
 SUITE = "bookworm"
 BUILD_TIMEOUT = 600
+# far more than anything takes: busy machines are slow, and no test hangs
+TIMEOUT = 120
 HOSTNAME = "frontend"
 # the resolver finds no names while a host has loopback addresses only, if a program asks it as Slurm does
 ADDRESS = "192.0.2.1"
@@ -90,7 +95,7 @@ class Sandbox:
 
     def run(self, *argv: str, stdin: str = "") -> str:
         """What ``argv`` prints; raises ClusterError when it fails."""
-        return run(self.argv(*argv), stdin=stdin.encode(), timeout=60).stdout.decode()
+        return run(self.argv(*argv), stdin=stdin.encode(), timeout=TIMEOUT).stdout.decode()
 
     def run_as(self, user: str, *argv: str) -> str:
         """What ``argv`` prints that ``user`` runs in a login shell; raises ClusterError when it fails."""
@@ -123,34 +128,40 @@ def scheduler_root(packages: Sequence[str], cache: Path = CACHE) -> Path:
     """The cached root that holds ``packages``, made now if it is not there. Raises Unavailable."""
     if shutil.which("mmdebstrap") is None:
         raise Unavailable("mmdebstrap is not installed on this machine")
-    declared = {"suite": SUITE, "components": ["main"], "mirror": None, "security_mirror": None}
-    sources = [source.line() for source in resolve_sources(declared, host_sources())]
     included = sorted({*BASE_PACKAGES, *packages})
-    made_from = json.dumps([SUITE, included, sources, DPKG_OPTIONS])
-    root = cache / sha256(made_from.encode()).hexdigest()[:12]
     cache.mkdir(parents=True, exist_ok=True)
-    with root.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may make the same root
-        if not root.exists():
-            make_root(root, included, sources)
+    try:
+        declared = {"suite": SUITE, "components": ["main"], "mirror": None, "security_mirror": None}
+        sources = resolve_sources(declared, host_sources())
+        made_from = json.dumps([SUITE, included, [source.line() for source in sources], DPKG_OPTIONS])
+        root = cache / sha256(made_from.encode()).hexdigest()[:12]
+        with root.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may make the same root
+            if not root.exists():
+                make_root(root, included, sources)
+    except ClusterError as error:
+        raise Unavailable(f"no root with {', '.join(included)} can be made: {error}") from error
     return root
 
 
-def make_root(root: Path, packages: Sequence[str], sources: Sequence[str]) -> None:
-    """Make the root beside its place and move it there when it is whole. Raises Unavailable."""
+def make_root(root: Path, packages: Sequence[str], sources: Sequence[Source]) -> None:
+    """Make the root beside its place and move it there when it is whole. Raises ClusterError."""
     partial = root.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    settings = host_settings()
+    answering, _warnings = serving(sources, settings, root.parent)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory", f"--keyring={KEYRING}"]
+    argv += [f"--aptopt={setting}" for setting in settings]
     argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
-    argv += [f"--include={','.join(packages)}", SUITE, str(partial), *sources]
+    argv += [f"--include={','.join(packages)}", SUITE, str(partial), *(one.line() for one in answering)]
     try:
         run(bound(argv), timeout=BUILD_TIMEOUT)
-    except ClusterError as error:
-        raise Unavailable(f"no root with {', '.join(packages)} can be made here: {error}") from error
-    os.rename(partial, root)
+        os.rename(partial, root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def wait_for(what: str, found: Callable[[], Value], seconds: float = 60) -> Value:
+def wait_for(what: str, found: Callable[[], Value], seconds: float = TIMEOUT) -> Value:
     """The first true answer of ``found``; raises TimeoutError that names ``what`` when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
