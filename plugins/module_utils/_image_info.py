@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import stat
 import typing as t
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,10 +53,14 @@ def inspect(options: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(options["path"])
     answer = Answer()
     try:
-        size = path.stat().st_size
-        manifest = read_manifest(path)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ClusterError(f"{path} is no regular file")
+        size = status.st_size
     except OSError as error:
         raise ClusterError(f"cannot read the image {path}: {error.strerror}") from error
+    try:
+        manifest = read_manifest(path)
     except ClusterError as error:
         manifest = None
         answer.problems.append(str(error))

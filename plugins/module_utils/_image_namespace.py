@@ -51,6 +51,9 @@ def private_view(source: Path) -> View:
         raise ClusterError(
             f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}; the capability SYS_ADMIN is needed"
         )
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    if not any(line.split()[4] == "/" for line in table.splitlines()):
+        raise ClusterError("/ is no mount point here, as in a chroot; capture the folder from outside of it")
     mount(libc, "none", "/", None, MS_REC | MS_PRIVATE)
     view = View(Path(place) / "root", Path(place) / "scratch")
     # opened before the scratch file system may hide it
