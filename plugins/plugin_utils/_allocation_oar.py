@@ -40,6 +40,7 @@ PROPERTIES = re.compile(rf"{PROPERTY}(?: , {PROPERTY})*")
 ADDRESS = re.compile(r"(?<!\S)network_address = '([^'\n]*)'")
 JOB_ID = re.compile(r"[0-9]{1,18}")
 JOB = re.compile(rf"Job_Id: (?P<job>{JOB_ID.pattern})")
+WALLTIME = re.compile(r"(?:^|,)W=([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2})(?:,|$)")
 FIELD = re.compile(r"\s+(?P<key>\w+) = (?P<value>.*)")
 
 
@@ -83,12 +84,19 @@ def json_claim(text: NodeText, job: str, fields: Any) -> Claim:
         raise text.fault("the output of oarnodes -J, not of oarstat: it belongs under facts")
     if not JOB_ID.fullmatch(job) or not isinstance(fields, dict) or "state" not in fields:
         raise text.fault(f"JSON, but not of oarstat: {quoted(job)} is no job", f'"{job}"')
-    addresses, start, walltime = (
-        fields.get(key) for key in ("assigned_network_address", "startTime", "walltime")
-    )
+    addresses, start = fields.get("assigned_network_address"), fields.get("startTime")
     if not isinstance(addresses or [], list) or not all(isinstance(name, str) for name in addresses or []):
         raise text.fault(f"job {job}: assigned_network_address is no list of names")
-    return claim(text, job, fields["state"], addresses or [], expiry(start, walltime))
+    return claim(text, job, fields["state"], addresses or [], expiry(start, walltime(fields)))
+
+
+def walltime(fields: dict[str, Any]) -> Any:
+    """The job's length in seconds; without ``-f`` only the message of oarstat says it, as in ``R=8,W=0:30:0,J=B``."""
+    said = WALLTIME.search(str(fields.get("message")))
+    if "walltime" in fields or not said:
+        return fields.get("walltime")
+    hours, minutes, seconds = map(int, said.groups())
+    return (hours * 60 + minutes) * 60 + seconds
 
 
 def expiry(start: Any, walltime: Any) -> int | None:

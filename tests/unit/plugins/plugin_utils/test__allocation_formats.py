@@ -232,6 +232,8 @@ def test_job_of_oar_has_state_and_expiry() -> None:
     assert (job.job, job.state, job.expires) == ("1", "Running", 1795250709 + 1800)
     (job,) = parse((RECORDINGS / "oarstat_job.txt").read_bytes(), source="command oarstat")
     assert (job.job, job.state, job.expires) == ("1", "Running", None)
+    (job,) = parse((RECORDINGS / "real_oarstat_job_short.json").read_bytes(), source="command oarstat")
+    assert (job.job, job.state, job.expires) == ("1", "Running", 1795271174 + 95405)
 
 
 @pytest.mark.parametrize(
