@@ -59,9 +59,9 @@ options:
       auto:
         description:
           - V(true) takes the first scheduler whose variable is set. The variables are, in this order, E(OAR_NODEFILE),
-            E(OAR_NODE_FILE), E(OAR_FILE_NODES), E(OAR_RESOURCE_FILE), E(SLURM_JOB_NODELIST), E(SLURM_NODELIST),
-            E(PBS_NODEFILE), E(PE_HOSTFILE), E(LSB_DJOB_HOSTFILE), E(LSB_MCPU_HOSTS), E(LSB_HOSTS), E(FLUX_JOB_HOSTLIST), and
-            E(FLUX_URI), by which C(flux hostlist local) is asked.
+            E(OAR_NODE_FILE), E(OAR_FILE_NODES), E(OAR_RESOURCE_FILE), E(OAR_RESOURCE_PROPERTIES_FILE), E(SLURM_JOB_NODELIST),
+            E(SLURM_NODELIST), E(PBS_NODEFILE), E(PE_HOSTFILE), E(LSB_DJOB_HOSTFILE), E(LSB_MCPU_HOSTS), E(LSB_HOSTS),
+            E(FLUX_JOB_HOSTLIST), and E(FLUX_URI), by which C(flux hostlist local) is asked.
         type: bool
       format:
         description:
@@ -194,6 +194,7 @@ from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_sourc
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._inventory_hosts import (
     add_hosts,
     add_to_group,
+    collection_paused,
     plain_value,
     untagged,
 )
@@ -225,7 +226,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if not isinstance(config, Mapping) or config.get("plugin") != self.NAME:
             raise AnsibleParserError(f"{path} is no inventory of {self.NAME}")
         try:
-            self._fill(path, cache)
+            with collection_paused():
+                self._fill(path, cache)
         except Exception as error:
             # Ansible makes a warning of an inventory that fails and goes on without its hosts, unless any_unparsed_is_failed
             # is set. Whoever deploys a reservation that is over must not be told that there was nothing to do.
@@ -279,12 +281,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
     ) -> None:
         for group in filter(None, (RESERVED, self.get_option("group"))):
             add_to_group(self.inventory, group, hosts)
-        places = locate(reservation.slots, patterns)
-        for kind, members in (*places.items(), ("job", reservation.jobs)):
-            for value, nodes in members.items():
-                name = self._sanitize_group_name(f"{kind}_{value}")
-                group = add_to_group(self.inventory, name, [self.inventory.hosts[node] for node in nodes])
-                self.inventory.set_variable(group, f"node_{kind}", plain_value(value))
+        places, known = locate(reservation.slots, patterns), self.inventory.hosts
+        for kind, found in (*places.items(), ("job", reservation.jobs)):
+            for value, nodes in found.items():
+                members = hosts if len(nodes) == len(hosts) else [known[node] for node in nodes]
+                group = add_to_group(self.inventory, self._sanitize_group_name(f"{kind}_{value}"), members)
+                variable = f"node_{kind}"
+                if self.inventory.groups[group].vars.get(variable, value) == value:
+                    self.inventory.set_variable(group, variable, plain_value(value))
+                else:  # two names that differ only in what a group's name cannot hold
+                    for host in members:
+                        self.inventory.set_variable(host.name, variable, plain_value(value))
 
     def _set_variables(
         self, hosts: Sequence[Host], reservation: Reservation, facts: Mapping[str, Mapping[str, Any]]
@@ -294,8 +301,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             host.vars["node_slots"] = slots  # set_variable would check the name once per host
             if user:
                 host.vars["ansible_user"] = user
-        for node, expires in reservation.expires.items():
-            self.inventory.hosts[node].vars["node_expires"] = expires
+            if host.name in reservation.expires:
+                host.vars["node_expires"] = reservation.expires[host.name]
         for node, variables in facts.items():
             for name, value in variables.items():
                 self.inventory.set_variable(node, name, plain_value(value))

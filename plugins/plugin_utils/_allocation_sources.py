@@ -65,6 +65,7 @@ VARIABLES: dict[str, Variable] = {
     "OAR_NODE_FILE": OAR,
     "OAR_FILE_NODES": OAR,
     "OAR_RESOURCE_FILE": OAR,
+    "OAR_RESOURCE_PROPERTIES_FILE": Variable("OAR", "oar_properties", "OAR_JOB_ID"),
     "SLURM_JOB_NODELIST": SLURM,
     "SLURM_NODELIST": SLURM,
     "PBS_NODEFILE": Variable("PBS", "pbs", "PBS_JOBID"),
