@@ -169,6 +169,9 @@ class Meter:
         now = time.monotonic()
         if now - self._told >= 1.0 and self._compressor.process:
             self._told = now
-            # its first line is "rchar: BYTES", see proc_pid_io(5)
-            counters = Path(f"/proc/{self._compressor.process.pid}/io").read_bytes().split()
+            try:
+                # its first line is "rchar: BYTES", see proc_pid_io(5)
+                counters = Path(f"/proc/{self._compressor.process.pid}/io").read_bytes().split()
+            except OSError:
+                return  # it has ended: the last piece is on its way
             self._frames.send(READ, counters[1])

@@ -49,6 +49,9 @@ def check(options: Mapping[str, Any], dest: Path) -> str:
     if not os.access(dest.parent, os.W_OK):
         raise ClusterError(f"dest: the folder {dest.parent} is not writable on the controller")
     read_mode(options["mode"])
+    for name, least in (("timeout", 1), ("progress", 0)):
+        if options[name] < least:
+            raise ClusterError(f"{name}: {options[name]} is no number of seconds from {least} on")
     if options["signature"]:
         tool = _image_signature.TOOLS[options["signature"]["tool"]]
         require(tool.signer[0], package=tool.package)
@@ -150,7 +153,8 @@ def describe(plan: Plan, job: Job, taken: Taken, draft: Draft) -> dict[str, Any]
     manifest.update(size=taken.size, sha256=taken.sha256, md5=taken.md5)
     if job.compressor:
         program = job.compressor[0]
-        manifest["tools"] = {**manifest["tools"], program: _image_compress.version(program)}
+        tools = {**manifest["tools"], program: _image_compress.version(program)}
+        manifest["tools"] = dict(sorted(tools.items()))
     if "uncompressed_size" not in manifest:
         manifest["uncompressed_size"] = length_within(draft, manifest["compression"])
     return manifest

@@ -21,6 +21,9 @@ import yaml
 from adhoc import ENVIRONMENT
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin")
+PASSWORD = "open sesame"
+USERS = {"asked": "ALL", "trusted": "NOPASSWD: ALL"}
+"""Users that exist for this server alone, and what sudo lets them do; their password is ``PASSWORD``."""
 
 
 @dataclass
@@ -39,12 +42,12 @@ class Server:
     def key(self) -> Path:
         return self.folder / "user_key"
 
-    def host_variables(self) -> dict[str, Any]:
+    def host_variables(self, user: str = "root") -> dict[str, Any]:
         """How a play reaches this server: its host key is checked against the one known file."""
         return {
             "ansible_host": "127.0.0.1",
             "ansible_port": self.port,
-            "ansible_user": "root",
+            "ansible_user": user,
             "ansible_ssh_private_key_file": str(self.key),
             "ansible_ssh_common_args": f"-F none -o UserKnownHostsFile={self.folder}/known_hosts",
             "ansible_python_interpreter": "/usr/bin/python3",
@@ -58,27 +61,31 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(settings: str = "", authorized: Path | None = None) -> Iterator[Server]:
-    """Start sshd; ``settings`` are further lines of its configuration, ``authorized`` a public key to let in."""
+def server(authorized: Server | None = None) -> Iterator[Server]:
+    """Start sshd in a mount namespace with users of its own; with ``authorized`` the keys of that server are let in too."""
     assert SSHD
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     # a short path: sockets of ControlPersist lie below it
     folder = Path(tempfile.mkdtemp(prefix="sshd-"))
+    folder.chmod(0o755)
     process = None
     try:
         for name in ("host_key", "user_key"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
             subprocess.run(argv, check=True, timeout=30)
-        shutil.copy(authorized or folder / "user_key.pub", folder / "authorized_keys")
+        keys = [one.folder / "user_key.pub" for one in (authorized,) if one] + [folder / "user_key.pub"]
+        (folder / "authorized_keys").write_text("".join(key.read_text() for key in keys))
         port = free_port()
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host_key.pub').read_text()}")
         (folder / "config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile none\nUsePAM no\n"
             f"StrictModes no\nPermitRootLogin yes\nLogLevel VERBOSE\nAuthorizedKeysFile {folder}/authorized_keys\n"
-            f"PasswordAuthentication no\nMaxSessions 20\n{settings}"
+            "PasswordAuthentication no\nSubsystem sftp internal-sftp\n"
         )
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
+            process = subprocess.Popen(
+                in_namespace(folder, [SSHD, "-D", "-e", "-f", str(folder / "config")]), stderr=log
+            )
         deadline = time.monotonic() + 20
         while True:
             try:
@@ -90,7 +97,7 @@ def server(settings: str = "", authorized: Path | None = None) -> Iterator[Serve
         yield Server(folder, port, process)
     finally:
         if process:
-            # its sessions are its children and end with the masters, whose processes they serve
+            # its sessions are its children: they serve ControlPersist masters, which end with them
             sessions = children(process.pid)
             process.terminate()
             process.wait()
@@ -100,25 +107,49 @@ def server(settings: str = "", authorized: Path | None = None) -> Iterator[Serve
         shutil.rmtree(folder)
 
 
+def in_namespace(folder: Path, argv: list[str]) -> list[str]:
+    """``argv`` where ``USERS`` exist: files of its own cover the machine's, for it and its children alone."""
+    openssl = ["openssl", "passwd", "-6", PASSWORD]
+    coded = subprocess.run(openssl, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    lines = {"passwd": "", "shadow": "", "sudoers": "root ALL=(ALL) ALL\n"}
+    for number, (name, allowed) in enumerate(USERS.items(), 64000):
+        home = folder / name
+        home.mkdir()
+        os.chown(home, number, number)
+        lines["passwd"] += f"{name}:x:{number}:{number}::{home}:/bin/sh\n"
+        lines["shadow"] += f"{name}:{coded}:20000:0:99999:7:::\n"
+        lines["sudoers"] += f"{name} ALL=(ALL) {allowed}\n"
+    script = ""
+    for name, content in lines.items():
+        before = "" if name == "sudoers" else Path("/etc", name).read_text()
+        (folder / name).write_text(before + content)
+        (folder / name).chmod({"passwd": 0o644, "shadow": 0o600, "sudoers": 0o440}[name])
+        script += f"mount --bind {folder}/{name} /etc/{name} && "
+    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} exec "$@"', "sh", *argv]
+
+
 def children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def start_play(
     folder: Path,
-    options: dict[str, Any],
+    options: dict[str, Any] | list[dict[str, Any]],
     variables: dict[str, Any],
     *flags: str,
-    task: dict[str, Any] | None = None,
     environment: dict[str, str] | None = None,
 ) -> subprocess.Popen[str]:
-    """Start a play with one task ``image_fetch`` on the host ``node``, in a session of its own."""
-    inventory = {"all": {"hosts": {"node": variables}}}
-    (folder / "inventory.yml").write_text(yaml.safe_dump(inventory))
-    fetch = {"oneimage.cluster.image_fetch": options, "register": "fetched", **(task or {})}
-    show = {"ansible.builtin.debug": {"msg": "RESULT {{ fetched | to_json }} END"}}
-    play = [{"hosts": "node", "gather_facts": False, "tasks": [{**fetch, "ignore_errors": True}, show]}]
-    (folder / "play.yml").write_text(yaml.safe_dump(play))
+    """Start a play on the host ``node`` with a task ``image_fetch`` for each of ``options``, in a session of its own."""
+    (folder / "inventory.yml").write_text(yaml.safe_dump({"all": {"hosts": {"node": variables}}}))
+    tasks: list[dict[str, Any]] = [
+        {"oneimage.cluster.image_fetch": one, "register": f"fetched_{number}", "ignore_errors": True}
+        for number, one in enumerate(options if isinstance(options, list) else [options])
+    ]
+    results = ", ".join(task["register"] for task in tasks)
+    tasks.append({"ansible.builtin.debug": {"msg": f"RESULT {{{{ [{results}] | to_json }}}} END"}})
+    (folder / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "node", "gather_facts": False, "tasks": tasks}])
+    )
     argv = ["-m", "ansible", "playbook", "-i", str(folder / "inventory.yml"), str(folder / "play.yml")]
     return subprocess.Popen(
         [sys.executable, *argv, *flags],
@@ -131,11 +162,10 @@ def start_play(
     )
 
 
-def result_of(process: subprocess.Popen[str], timeout: float = 300) -> tuple[dict[str, Any], str]:
-    """The task's result and all that the play printed."""
+def results_of(process: subprocess.Popen[str], timeout: float = 300) -> tuple[list[dict[str, Any]], str]:
+    """The tasks' results and all that the play printed."""
     output = process.communicate(timeout=timeout)[0]
     _before, mark, rest = output.partition('"msg": "RESULT ')
     assert mark, output
-    text = json.loads('"' + rest.partition(' END"')[0] + '"')
-    result: dict[str, Any] = json.loads(text)
-    return result, output
+    results: list[dict[str, Any]] = json.loads(json.loads('"' + rest.partition(' END"')[0] + '"'))
+    return results, output
