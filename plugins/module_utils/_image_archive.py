@@ -35,7 +35,11 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._image_manifest i
     read_manifest,
     render,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._image_namespace import View, private_view
+from ansible_collections.oneimage.cluster.plugins.module_utils._image_namespace import (
+    View,
+    disks_on_top,
+    private_view,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._image_publish import (
     belongs,
     discard,
@@ -124,6 +128,11 @@ def prepare_tar(capture: Capture, options: Mapping[str, Any], own: Callable[[str
     hygiene = Hygiene(options["skip_hygiene"], options["exclude"])
     scan = Scan(options["allow_secrets"])
     capture.tools["tar"] = _image_compress.version("tar")
+    disks = disks_on_top(capture.source)
+    if disks:
+        capture.warnings.append(
+            f"not in the image, since it is mounted on top of the root: {', '.join(disks)}"
+        )
     capture.view = private_view(capture.source)
     tree = Walk(capture.view.root, hygiene, scan, own, capture.clamp).run()
     if tree.secrets:

@@ -119,14 +119,7 @@ def describe(source: Source) -> tuple[dict[str, Any], list[str]]:
     found = {
         **(facts(reader) if reader else NO_FACTS),
         "partition_size": source.size,
-        "filesystem": None
-        if filesystem is None
-        else {
-            "type": filesystem.type,
-            "label": filesystem.label,
-            "uuid": filesystem.uuid,
-            "size": filesystem.size,
-        },
+        "filesystem": filesystem.facts if filesystem else None,
         "bootloader": loader,
     }
     return found, warnings

@@ -61,6 +61,11 @@ class FileSystem:
     def is_ext(self) -> bool:
         return self.type.startswith("ext")
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """As a manifest holds them."""
+        return {"type": self.type, "label": self.label, "uuid": self.uuid, "size": self.size}
+
 
 def recognise(head: bytes) -> FileSystem | None:
     """The file system that begins with ``head`` (``HEAD`` bytes or all there is), None for none that we know."""

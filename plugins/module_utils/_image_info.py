@@ -136,14 +136,7 @@ def describe(content: Content) -> dict[str, Any]:
     filesystem = content.filesystem
     return {
         **found,
-        "filesystem": None
-        if filesystem is None
-        else {
-            "type": filesystem.type,
-            "label": filesystem.label,
-            "uuid": filesystem.uuid,
-            "size": filesystem.size,
-        },
+        "filesystem": filesystem.facts if filesystem else None,
         "boot_sector": boot_sector(content.head),
     }
 

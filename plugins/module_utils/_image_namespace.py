@@ -70,6 +70,19 @@ def private_view(source: Path) -> View:
     return view
 
 
+def disks_on_top(source: Path) -> list[str]:
+    """``PLACE (DEVICE)`` of every disk that is mounted below ``source``, and so is no part of its file system."""
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    start = f"{str(source).rstrip('/')}/"
+    found = {}
+    for line in table.splitlines():
+        left, _dash, right = line.partition(" - ")
+        place, device = left.split()[4], right.split()[1]
+        if place.startswith(start) and place != start and device.startswith("/dev/"):
+            found[place] = f"{place} ({device})"
+    return sorted(found.values())
+
+
 def mount(libc: ctypes.CDLL, source: str, target: str, kind: str | None, flags: int) -> None:
     done = libc.mount(
         source.encode(), os.fsencode(target), kind.encode() if kind else None, ctypes.c_ulong(flags), None

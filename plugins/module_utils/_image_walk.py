@@ -22,9 +22,6 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._image_hygiene im
     Scan,
 )
 
-UNTOUCHED_XATTR = "security.selinux"
-"""A label that the policy of the machine gives again; tar stores it only when asked for labels."""
-
 
 @dataclass
 class Tree:
@@ -136,9 +133,8 @@ class Walk:
         self.digest.update(line.encode("utf-8", "surrogateescape"))
         try:
             for attribute in sorted(os.listxattr(path, follow_symlinks=False)):
-                if attribute != UNTOUCHED_XATTR:
-                    value = os.getxattr(path, attribute, follow_symlinks=False)
-                    self.digest.update(os.fsencode(attribute) + b"\0" + value)
+                value = os.getxattr(path, attribute, follow_symlinks=False)
+                self.digest.update(os.fsencode(attribute) + b"\0" + value)
         except OSError:
             pass  # a file system without attributes, or a file that is gone by now
 

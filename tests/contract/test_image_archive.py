@@ -263,6 +263,25 @@ def mounted(source: Path) -> Iterator[Path]:
     subprocess.run(["umount", source / "dev"], check=True)
 
 
+def test_a_disk_that_is_mounted_on_top_is_a_warning(
+    module: Run, source: Path, out: Path, tmp_path: Path
+) -> None:
+    with (tmp_path / "disk").open("wb") as disk:
+        disk.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", tmp_path / "disk"], check=True)
+    done = subprocess.run(
+        ["mount", "-o", "loop", tmp_path / "disk", source / "boot"], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no loop devices on this kernel: {done.stderr.strip()}")
+    try:
+        made = module("image_archive", options(source, out / "image.tgz"))
+    finally:
+        subprocess.run(["umount", source / "boot"], check=True)
+    assert f"mounted on top of the root: {source}/boot (/dev/loop" in str(made["warnings"])
+    assert made["kernels"][0]["path"] == f"/boot/vmlinuz-{image_source.VERSION}"  # from below the mount
+
+
 def mounts(folder: Path) -> list[str]:
     """What this host has mounted below ``folder`` and where the module has its scratch; others mount meanwhile."""
     places = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
