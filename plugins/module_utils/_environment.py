@@ -31,10 +31,15 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._environment_imag
     image_facts,
     preflight,
 )
+from ansible_collections.oneimage.cluster.plugins.module_utils._environment_kadeploy import (
+    KADEPLOY_SPEC,
+    open_kadeploy,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment_lookup import find
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment_registry import (
     Entry,
     Image,
+    Refresh,
     Registry,
     Specification,
     parse_specification,
@@ -44,16 +49,17 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._environment_yaml
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 REGISTRY_SPEC: dict[str, Any] = {
-    "kind": {"type": "str", "choices": ["directory"], "default": "directory"},
+    "kind": {"type": "str", "choices": ["directory", "kadeploy"], "default": "directory"},
     "path": {"type": "path"},
     "url": {"type": "str"},
+    **KADEPLOY_SPEC,
 }
 """The option ``registry`` of the modules."""
 
 
 @dataclass
 class Plan:
-    """What is to be done. ``action``: created, replaced, altered, removed, held, released, or none."""
+    """What is to be done. ``action``: created, replaced, altered, mended, removed, held, released, or none."""
 
     action: str
     entry: Entry | None = None
@@ -69,7 +75,14 @@ class Plan:
 
 
 def open_registry(options: Mapping[str, Any]) -> Registry:
-    """The registry that the option ``registry`` names; raises ClusterError for an option that its kind needs."""
+    """The registry that the option ``registry`` names; raises ClusterError for options that its kind needs, or has not."""
+    if options["kind"] == "kadeploy":
+        return open_kadeploy(options, current_user())
+    strange = [
+        name for name, spec in KADEPLOY_SPEC.items() if options[name] not in (None, spec.get("default"))
+    ]
+    if strange:
+        raise ClusterError(f"registry.{strange[0]} is for a registry of kind kadeploy; set registry.kind")
     if not options.get("path"):
         raise ClusterError("registry.path is mandatory for a registry of kind directory")
     return DirectoryRegistry(Path(options["path"]), options.get("url"))
@@ -86,7 +99,7 @@ def current_user() -> str:
 def apply(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """The module ``environment``: its result without ``diff`` in the options' own terms; raises ClusterError."""
     registry = open_registry(options["registry"])
-    owner = check_owner(options["owner"] or current_user())
+    owner = check_owner(options["owner"] or registry.user or current_user())
     if options["version"] is not None:
         check_version(options["version"])
     if options["keep"] is not None and options["keep"] < 1:
@@ -116,18 +129,40 @@ def present(options: Mapping[str, Any], registry: Registry, owner: str, check_mo
         notes += reading.warnings
     parts.append(options["description"] or {})
     parts.append({key: options[key] for key in ("name", "version", "visibility") if options[key] is not None})
-    kept = bool(path) and options["store_image"]
+    kept = bool(path) and options["store_image"] and registry.embedded
     if facts and kept:
         # any path will do until the registry settles it, which takes visibility and suffix
         parts.append({"image": {"file": f"server:///{facts['oneimage']['sha256']}"}})
     declaration = declare(parts, base, facts, owner)
     image = image_of(path, declaration) if path and kept else None
+    promised = declaration.description["oneimage"]
     declaration = replace(declaration, description=registry.settle(declaration.description, owner, image))
     plan = plan_present(options, registry, declaration)
     if plan.action in ("created", "replaced"):
-        notes += preflight(registry, declaration.description, owner, path, options)
+        described = {**declaration.description, "oneimage": promised}
+        notes += preflight(registry, described, owner, path, options)
     result = execute(registry, lambda: plan_present(options, registry, declaration), image, check_mode)
-    return {**result, "warnings": [*notes, *declaration.warnings, *result["warnings"]]}
+    notes += [*declaration.warnings, *registry.remarks(), *result["warnings"]]
+    return refreshed({**result, "warnings": notes}, registry, check_mode)
+
+
+def refreshed(result: dict[str, Any], registry: Registry, check_mode: bool) -> dict[str, Any]:
+    """``result`` of an environment that stays, after the registry looked whether its notes of the files still hold."""
+    found = Refresh()
+    if result["action"] in ("none", "altered"):
+        entry = Entry(result["owner"], result["name"], result["version"], result["description"])
+        found = registry.refresh(entry, check_mode)
+    if found.updated:
+        state = "".join(f"checksum of {kind}: {{}}\n" for kind in found.updated)
+        headers = {"before_header": entry.title, "after_header": entry.title}
+        shown = {
+            **headers,
+            "before": state.replace("{}", "stale"),
+            "after": state.replace("{}", "up to date"),
+        }
+        action = "refreshed" if result["action"] == "none" else result["action"]
+        result = {**result, "changed": True, "action": action, "diff": [*result["diff"], shown]}
+    return {**result, "refreshed": found.updated, "warnings": [*result["warnings"], *found.warnings]}
 
 
 def image_of(path: Path, declaration: Declaration) -> Image:
@@ -153,12 +188,14 @@ def plan_present(options: Mapping[str, Any], registry: Registry, declaration: De
         None,
     )
     plan = decide(declaration, current, options["on_change"])
+    if plan.action == "none" and current and registry.lacks_image(current):
+        plan = Plan("mended", current, current, ["image/file"])
     moved = plan.replaced and plan.entry and file_of(plan.replaced) != file_of(plan.entry)
     if plan.replaced and (moved or plan.action == "replaced"):
         refuse_in_use(registry, [plan.replaced], "cannot be changed")
     if options["keep"] is not None:
         thin_out(plan, registry, own.entries, options["keep"])
-    if options["collect"]:
+    if options["collect"] and registry.embedded:
         sweep(plan, registry)
     return plan
 
@@ -232,7 +269,7 @@ def plan_absent(options: Mapping[str, Any], registry: Registry, owner: str) -> P
     found = [entry for entry in own.entries if options["version"] in (None, entry.version)]
     refuse_in_use(registry, found, "cannot be removed")
     plan = Plan("removed" if found else "none", removed=found)
-    if options["collect"]:
+    if options["collect"] and registry.embedded:
         sweep(plan, registry)
     return plan
 
@@ -240,6 +277,8 @@ def plan_absent(options: Mapping[str, Any], registry: Registry, owner: str) -> P
 def plan_holder(options: Mapping[str, Any], registry: Registry) -> Plan:
     wanted = Specification(options["name"], options["owner"], options["version"])
     entry = find(registry, wanted, options["owner"] or current_user())
+    if not registry.embedded:
+        registry.hold(entry, options["holder"])
     held = options["holder"] in registry.holders(entry)
     return Plan("none" if held == (options["state"] == "held") else options["state"], entry)
 
@@ -253,7 +292,7 @@ def execute(
         return result(registry, plan, holder)
     with registry.locked():
         plan = make()
-        if plan.entry and plan.action in ("created", "replaced", "altered"):
+        if plan.entry and plan.action in ("created", "replaced", "altered", "mended"):
             plan.entry = registry.publish(plan.entry, image, plan.replaced)
         elif plan.entry and plan.action == "held":
             registry.hold(plan.entry, holder)

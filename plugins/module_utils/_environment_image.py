@@ -90,7 +90,9 @@ def preflight(
             faults += content_faults(file, description)
         elif description["image"]["kind"] != "fsa":
             warnings.append(f"image {uri} is not on this host, so it was not looked into")
-    kept_here = registry.local_image(description, owner) or (path and options["store_image"])
+    kept_here = registry.local_image(description, owner) or (
+        path and options["store_image"] and registry.embedded
+    )
     if remote and options["check_url"] and not kept_here:
         faults += url_faults(uri, description.get("oneimage") or {}, options["check_url_content"])
     if faults:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._environment_regi
     Entry,
     Image,
     Listing,
+    Refresh,
     Registry,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment_yaml import write_document
@@ -49,54 +49,62 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._kadeploy_rest im
 FIRST_CURRENT = (3, 9)
 """The first version of Kadeploy with the current descriptions."""
 
-OPTIONS = ("url", "user", "password", "ca_file", "validate_certs", "server", "program", "target", "notes")
-"""The options of ``registry`` that a Kadeploy server takes."""
+KADEPLOY_SPEC: dict[str, Any] = {
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "ca_file": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "server": {"type": "str"},
+    "program": {"type": "str", "default": "kaenv3"},
+    "target": {"type": "str", "choices": ["auto", "3.3", "current"], "default": "auto"},
+    "notes": {"type": "path"},
+}
+"""The options of ``registry`` that only a Kadeploy server takes; ``url`` has another meaning for a directory."""
 
-
-@dataclass
-class Refresh:
-    """What came of looking after checksums: the kinds of files whose checksum was, or would be, brought up to date."""
-
-    updated: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+REST_ONLY = ("user", "password", "ca_file")
+"""Those that say nothing to kaenv3."""
 
 
 def open_kadeploy(options: Mapping[str, Any], user: str) -> KadeployRegistry:
-    """The registry that ``options`` (see OPTIONS) name; ``user`` is whom this process runs as.
+    """The registry that ``options`` name (KADEPLOY_SPEC and url); ``user`` is whom this process runs as.
 
     Raises ClusterError for options that do not go together.
     """
+    if options["path"]:
+        raise ClusterError(
+            "registry.path is for a registry of kind directory; give url, or nothing for kaenv3"
+        )
     client: EnvironmentClient
-    if options.get("url"):
+    if options["url"]:
+        if options["server"]:
+            raise ClusterError("registry.server is for kaenv3; registry.url names the server already")
         access = Access(
             options["url"],
-            options.get("user") or user,
-            options.get("password"),
-            options.get("ca_file"),
-            options.get("validate_certs") is not False,
+            options["user"] or user,
+            options["password"],
+            options["ca_file"],
+            options["validate_certs"],
         )
         client = RestEnvironments(access)
     else:
-        if options.get("password"):
+        given = [f"registry.{name}" for name in REST_ONLY if options[name]]
+        if given:
             raise ClusterError(
-                "registry.password goes with registry.url only: kaenv3 takes one on its command line, where all can read it"
+                f"{', '.join(given)} without registry.url: kaenv3 works for the user that runs it, {user}, as its "
+                "own configuration says; it takes a password on its command line only, where all can read it"
             )
-        if options.get("user") not in (None, user):
-            raise ClusterError(
-                f"registry.user {options['user']}: kaenv3 works for the user that runs it, {user}; use become_user"
-            )
-        client = Kaenv(options.get("program") or "kaenv3", options.get("server"), user)
-    notes = Path(options["notes"]) if options.get("notes") else None
-    return KadeployRegistry(client, options.get("target"), Notes(notes))
+        client = Kaenv(options["program"], options["server"], user)
+    notes = Path(options["notes"]) if options["notes"] else None
+    return KadeployRegistry(client, options["target"], Notes(notes))
 
 
 class KadeployRegistry(Registry):
-    """``known_target`` is a format of TARGETS; without it the server's version tells."""
+    """``known_target`` is a format of TARGETS, or ``auto`` to go by the server's version."""
 
     kind = "kadeploy"
-    keeps_images = False
+    embedded = False
 
-    def __init__(self, client: EnvironmentClient, known_target: str | None, notes: Notes) -> None:
+    def __init__(self, client: EnvironmentClient, known_target: str, notes: Notes) -> None:
         self.client = client
         self.known_target = known_target
         self.notes = notes
@@ -105,9 +113,9 @@ class KadeployRegistry(Registry):
 
     @property
     def target(self) -> str:  # type: ignore[override]
-        if self.known_target in (None, "auto"):
+        if self.known_target == "auto":
             self.known_target = target_of(self.client.server_version(), self.client.title)
-        return str(self.known_target)
+        return self.known_target
 
     def remarks(self) -> list[str]:
         return self.lost

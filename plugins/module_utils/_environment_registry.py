@@ -84,6 +84,14 @@ class Image:
     suffix: str
 
 
+@dataclass
+class Refresh:
+    """What came of looking after checksums: the kinds of files whose checksum was, or would be, brought up to date."""
+
+    updated: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
 class Registry(ABC):
     """A registry. Every method raises ClusterError for what the user can mend.
 
@@ -94,6 +102,12 @@ class Registry(ABC):
     kind: str
     target: str
     """The format of TARGETS whose limits hold here."""
+
+    embedded = True
+    """It keeps images, knows who uses an environment, and what is garbage."""
+
+    user: str | None = None
+    """Whom it takes this process for, None for the user that it runs as."""
 
     def place(self, entry: Entry) -> str | None:
         """The file that holds the description of ``entry``, if it is one."""
@@ -111,9 +125,21 @@ class Registry(ABC):
         """``description`` with the ``image/file`` that it will have here, if its image is, or will be, kept here."""
         return description
 
+    def remarks(self) -> list[str]:
+        """What ``settle`` had to leave out."""
+        return []
+
+    def refresh(self, entry: Entry, check_mode: bool) -> Refresh:
+        """Bring what the registry itself noted of the files of ``entry`` up to date, or predict it in check mode."""
+        return Refresh()
+
     def local_image(self, description: Mapping[str, Any], owner: str) -> Path | None:
         """Where on this host the image of ``description`` can be read, as far as the registry knows."""
         return None
+
+    def lacks_image(self, entry: Entry) -> bool:
+        """Whether the image of ``entry`` should be kept here, but is not there."""
+        return False
 
     @abstractmethod
     def publish(self, entry: Entry, image: Image | None, replaced: Entry | None) -> Entry:

@@ -17,9 +17,12 @@ description:
   - "A registry of kind V(directory) has C(environments/OWNER/NAME/VERSION.yml) in Kadeploy's current YAML, and each image once,
     under its sha256. A version appears by one rename, when its image is complete: who reads sees all of it or nothing, and a
     kill on the way leaves what was there before. The next run collects what the killed one left."
+  - "A registry of kind V(kadeploy) changes visibility and destructiveness in place. Anything else is a new version, or, with
+    O(on_change=replace), is deleted and added, which leaves none if the module is killed in between, until the next run. An
+    environment that is as it should be has the checksums of its files brought up to date, before a deployment fails on them."
   - The highest version is the default everywhere. To go back to an earlier one, register it anew (see the examples), so that the
     registry tells what happened, and nodes and servers that know nothing of it boot the right one.
-extends_documentation_fragment: [oneimage.cluster._attributes]
+extends_documentation_fragment: [oneimage.cluster._attributes, oneimage.cluster._registry]
 options:
   state:
     description:
@@ -30,26 +33,6 @@ options:
     type: str
     choices: [present, absent, held, released]
     default: present
-  registry:
-    description: The registry.
-    type: dict
-    required: true
-    suboptions:
-      kind:
-        description: What it is made of.
-        type: str
-        choices: [directory]
-        default: directory
-      path:
-        description:
-          - The directory. It is made if it is not there. Mandatory for V(directory).
-          - Root publishes for anybody, and files become the owner's. Others publish for themselves, where they may write.
-        type: path
-      url:
-        description:
-          - Where a web server serves the directory. Public and shared images are then described by their URL, private ones, and
-            all of them without it, by their path (C(server://)).
-        type: str
   name:
     description: The environment's name. Without it, that of O(description), of O(content) or of O(base).
     type: str
@@ -59,7 +42,9 @@ options:
         the next one, from 1 on.
     type: int
   owner:
-    description: The environment's owner. The user that runs the module without it.
+    description:
+      - The environment's owner. Without it O(registry.user), else the user that runs the module. V(kadeploy) records
+        environments for these only.
     type: str
   visibility:
     description:
@@ -100,7 +85,8 @@ options:
   store_image:
     description:
       - Whether the registry keeps a copy of O(image), with manifest and signatures, and describes that. Blocks are shared where
-        the file system can. Otherwise C(image.file) of the description is left, and O(image) only tells what to expect there.
+        the file system can. Otherwise, and always for V(kadeploy), C(image.file) of the description is left, and O(image) only
+        tells what to expect there.
     type: bool
     default: true
   on_change:
@@ -190,6 +176,28 @@ EXAMPLES = r"""
     state: held
     holder: boot entry of cluster c1
 
+- name: Register it with Kadeploy too, from its frontend
+  oneimage.cluster.environment:
+    registry:
+      kind: kadeploy
+    name: debian12-mine
+    description:
+      os: linux
+      image: {file: http://public.site1.example.org/~alice/debian12-mine.tar.gz, kind: tar, compression: gzip}
+      boot: {kernel: /vmlinuz, initrd: /initrd.img}
+      filesystem: ext4
+      partition_type: 0x83
+
+- name: Share it, through the REST API
+  oneimage.cluster.environment:
+    registry:
+      kind: kadeploy
+      url: https://kadeploy.site1.example.org:25300
+      user: alice
+      password: "{{ kadeploy_password }}"
+    base: debian12-mine@alice
+    visibility: shared
+
 - name: Remove all versions
   oneimage.cluster.environment:
     registry:
@@ -202,7 +210,7 @@ RETURN = r"""
 action:
   description:
     - What was done, V(created) for a new version, V(altered) for visibility or destructiveness, V(replaced), V(removed), V(held),
-      V(released), V(none).
+      V(released), V(refreshed) for checksums that Kadeploy keeps, V(none).
   type: str
   returned: success
   sample: created
@@ -222,7 +230,7 @@ version:
   returned: success
   sample: 4
 file:
-  description: The file that holds the description.
+  description: The file that holds the description. Null for V(kadeploy).
   type: str
   returned: success
   sample: /srv/oneimage/registry/environments/alice/debian12-mine/4.yml
@@ -249,6 +257,12 @@ removed:
   elements: str
   returned: success
   sample: ["debian12-mine@alice:1"]
+refreshed:
+  description: Whose checksum Kadeploy was told to note anew, V(image), V(preinstall) or V(postinstalls).
+  type: list
+  elements: str
+  returned: for O(state=present)
+  sample: [image]
 collected:
   description: Files of images that were removed, since no description names them.
   type: list
