@@ -78,7 +78,10 @@ def plan(options: Mapping[str, Any]) -> Capture:
     own: Callable[[str], bool] = lambda _path: False  # noqa: E731
     if options["dest"]:  # only where the controller is the node
         own = own_files(Path(options["src"]), Path(options["dest"]))
-    capture = prepare({**options, **EVERYWHERE}, own)
+    try:
+        capture = prepare({**options, **EVERYWHERE}, own)
+    except PermissionError as error:
+        raise ClusterError(f"cannot read {error.filename}: {error.strerror}; use become") from error
     del capture.tools[capture.compressor.argv[0]]
     capture.compressor = Stage(["cat"])
     content = (

@@ -62,7 +62,7 @@ def free_port() -> int:
 
 @contextmanager
 def server(authorized: Server | None = None) -> Iterator[Server]:
-    """Start sshd in a mount namespace with users of its own; with ``authorized`` the keys of that server are let in too."""
+    """Start sshd on a machine of its own (``in_machine``); with ``authorized`` the keys of that server are let in too."""
     assert SSHD
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     # a short path: sockets of ControlPersist lie below it
@@ -84,7 +84,7 @@ def server(authorized: Server | None = None) -> Iterator[Server]:
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                in_namespace(folder, [SSHD, "-D", "-e", "-f", str(folder / "config")]), stderr=log
+                in_machine(folder, [SSHD, "-D", "-e", "-f", str(folder / "config")]), stderr=log
             )
         deadline = time.monotonic() + 20
         while True:
@@ -107,10 +107,17 @@ def server(authorized: Server | None = None) -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def in_namespace(folder: Path, argv: list[str]) -> list[str]:
-    """``argv`` where ``USERS`` exist: files of its own cover the machine's, for it and its children alone."""
+def in_machine(folder: Path, argv: list[str]) -> list[str]:
+    """``argv`` on a machine that differs from this one by its root and its ``USERS``, for itself and its children alone.
+
+    The root is small: an /etc of its own, and this machine's folders mounted into it. So it is what a node's / is, and
+    programs may be added in ``folder/local``.
+    """
     openssl = ["openssl", "passwd", "-6", PASSWORD]
     coded = subprocess.run(openssl, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    root = folder / "root"
+    root.mkdir()
+    subprocess.run(["cp", "-a", "/etc", root], check=True, timeout=60)
     lines = {"passwd": "", "shadow": "", "sudoers": "root ALL=(ALL) ALL\n"}
     for number, (name, allowed) in enumerate(USERS.items(), 64000):
         home = folder / name
@@ -119,13 +126,32 @@ def in_namespace(folder: Path, argv: list[str]) -> list[str]:
         lines["passwd"] += f"{name}:x:{number}:{number}::{home}:/bin/sh\n"
         lines["shadow"] += f"{name}:{coded}:20000:0:99999:7:::\n"
         lines["sudoers"] += f"{name} ALL=(ALL) {allowed}\n"
-    script = ""
+    (root / "etc/sudoers").unlink(missing_ok=True)
     for name, content in lines.items():
-        before = "" if name == "sudoers" else Path("/etc", name).read_text()
-        (folder / name).write_text(before + content)
-        (folder / name).chmod({"passwd": 0o644, "shadow": 0o600, "sudoers": 0o440}[name])
-        script += f"mount --bind {folder}/{name} /etc/{name} && "
-    return ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{script} exec "$@"', "sh", *argv]
+        with (root / "etc" / name).open("a") as file:
+            file.write(content)
+    (root / "etc/sudoers").chmod(0o440)
+    (folder / "local/bin").mkdir(parents=True)
+    # a root is where a file system is mounted: a chroot alone is none
+    script = f"mount --bind {root} {root} && "
+    for top in sorted(Path("/").iterdir()):
+        if top.is_symlink():
+            (root / top.name).symlink_to(top.readlink())
+        elif top.is_dir() and top.name != "etc":
+            (root / top.name).mkdir()
+            bind = "rbind" if top.name in ("dev", "proc", "run", "sys") else "bind"
+            script += f"mount --{bind} {top} {root}{top} && "
+    script += f"mount --bind {folder}/local {root}/usr/local && "
+    return [
+        *("unshare", "--mount", "--propagation", "private"),
+        *(
+            "sh",
+            "-c",
+            f'{script} cd {root} && pivot_root . . && umount -l . && cd / && exec "$@"',
+            "sh",
+            *argv,
+        ),
+    ]
 
 
 def children(pid: int) -> list[int]:

@@ -244,22 +244,32 @@ def test_a_refused_own_connection_falls_back_on_the_shared_one(
         ("trusted", {"ansible_become": True}),
         ("asked", {"ansible_become": True, "ansible_become_password": PASSWORD}),
         ("root", {"ansible_become": True, "ansible_become_method": "su", "ansible_become_user": "trusted"}),
+        (
+            "asked",
+            {
+                "ansible_become": True,
+                "ansible_become_method": "su",
+                "ansible_become_user": "trusted",
+                "ansible_become_password": PASSWORD,
+            },
+        ),
     ],
 )
 def test_become_is_the_plays(
-    node: Server, root: Path, tmp_path: Path, fetch: Any, user: str, become: dict[str, Any]
+    node: Server, tmp_path: Path, fetch: Any, user: str, become: dict[str, Any]
 ) -> None:
-    disk = tmp_path / "disk"
+    disk = node.folder / "disk"
     disk.write_bytes(os.urandom(MIB))
-    unprivileged = "ansible_become_user" in become
-    disk.chmod(0o644 if unprivileged else 0o600)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and unprivileged and folder != Path("/"):
-            folder.chmod(0o755)
-    options = {"src": str(disk if unprivileged else root), "dest": str(tmp_path / "n1.gz")}
+    disk.chmod(0o644 if "ansible_become_user" in become else 0o600)
+    options = {"src": str(disk), "dest": str(tmp_path / "n1.gz")}
     made, output = fetch(options, {**node.host_variables(user), **become})
-    assert made["changed"], output
+    assert made["changed"] and made["kind"] == "dd", output
     assert PASSWORD not in output
+
+
+def test_without_become_a_root_is_out_of_reach(node: Server, tmp_path: Path, fetch: Any) -> None:
+    failed, _output = fetch({"src": "/", "dest": str(tmp_path / "n1.tgz")}, node.host_variables("trusted"))
+    assert failed["failed"] and "use become" in failed["msg"]
 
 
 def test_a_wrong_become_password_is_told(node: Server, root: Path, tmp_path: Path) -> None:
@@ -342,45 +352,69 @@ def test_what_only_the_stream_tells(random_device: Path, tmp_path: Path, fetch: 
     assert fetch(options, LOCAL)[0]["changed"] and image.read_bytes() != content
 
 
-@pytest.fixture
-def tgz_g5k() -> Iterator[Path]:
-    """A stand-in for Grid'5000's program, which is in no distribution: its options, an archive to standard output.
+STAND_IN = """#!/bin/sh
+# Stand-in for tgz-g5k of Grid'5000, which is in no distribution: [-z], an archive to standard output. As the real one
+# does, it mounts the root elsewhere; it archives one file only.
+compress=gzip; [ "$1" = -z ] && compress="zstd -q"
+mount --bind / /mnt || exit 1
+tar --posix --numeric-owner --directory /mnt -c etc/hostname | $compress -c
+"""
 
-    It mounts and kills as little as it can: what it archives is the folder given by its environment.
-    """
-    program = Path("/usr/local/bin/tgz-g5k")
-    if program.exists():
-        pytest.skip("the real tgz-g5k is installed here")
-    program.write_text(
-        "#!/bin/sh\n# stand-in for tgz-g5k: [-z] to standard output\n"
-        'compress=gzip; [ "$1" = -z ] && compress="zstd -q"\n'
-        "mount -t tmpfs tmpfs /mnt || exit 1\n"
-        "echo remounted > /mnt/state\n"
-        "tar --posix --numeric-owner --directory /mnt -c state | $compress -c\n"
-    )
+
+@pytest.fixture
+def tgz_g5k(node: Server) -> Iterator[None]:
+    program = node.folder / "local/bin/tgz-g5k"
+    program.write_text(STAND_IN)
     program.chmod(0o755)
-    yield program
+    yield
     program.unlink()
 
 
-def test_the_sites_own_program_makes_the_image(
-    node: Server, tgz_g5k: Path, tmp_path: Path, fetch: Any
-) -> None:
+@pytest.mark.usefixtures("tgz_g5k")
+def test_the_sites_own_program_makes_the_image(node: Server, tmp_path: Path, fetch: Any) -> None:
     before = mounts(node.process.pid)
-    options = {
+    right = {
         "src": "/",
         "method": "tgz-g5k",
         "dest": str(tmp_path / "n1.tar.zst"),
         "allow_secrets": ALL_SECRETS,
     }
-    made, output = fetch(options, node.host_variables())
+    made, output = fetch(right, node.host_variables())
     assert made["changed"] and list(made["tools"]) == ["tgz-g5k"] and made["hygiene"] == [], output
-    listed = subprocess.run(
-        ["tar", "--list", "--zstd", "-f", options["dest"]], capture_output=True, text=True, check=True
-    )
-    assert listed.stdout == "state\n"
+    assert members(right["dest"]) == ["etc/hostname"]
     assert made["uncompressed_size"] == 10240
+    assert not fetch(right, node.host_variables())[0]["changed"]
+
+    wrong = {
+        "src must be /": {"src": "/etc"},
+        "not xz": {"dest": str(tmp_path / "n1.tar.xz")},
+        "exclude: ": {"exclude": ["etc"]},
+        "always compresses on the node": {"compress_on": "controller"},
+    }
+    results, _output = results_of(
+        start_play(tmp_path, [{**right, **change} for change in wrong.values()], node.host_variables())
+    )
+    for message, result in zip(wrong, results, strict=True):
+        assert result["failed"] and message in result["msg"], result
     assert mounts(node.process.pid) == before
+
+
+def members(image: str) -> list[str]:
+    listed = subprocess.run(["tar", "--list", "-f", image], capture_output=True, text=True, check=True)
+    return [name.rstrip("/") for name in listed.stdout.splitlines()]
+
+
+def test_a_running_node_and_nothing_that_is_mounted_on_it(node: Server, tmp_path: Path, fetch: Any) -> None:
+    before, mounted = snapshot(node.folder / "root" / "etc"), mounts(node.process.pid)
+    options = {"src": "/", "dest": str(tmp_path / "n1.tar.zst"), "allow_secrets": ALL_SECRETS}
+    made, output = fetch(options, node.host_variables("trusted") | {"ansible_become": True})
+    assert made["changed"], output
+    names = members(options["dest"])
+    assert {"etc/passwd", "etc/machine-id", "proc", "dev", "usr", "tmp", "root"} <= set(names)
+    assert not [name for name in names if name.startswith(("usr/", "proc/", "dev/", "tmp/", "root/"))]
+    assert not fetch(options, node.host_variables("trusted") | {"ansible_become": True})[0]["changed"]
+    assert snapshot(node.folder / "root" / "etc") == before
+    assert mounts(node.process.pid) == mounted
 
 
 def test_memory_stays_flat(node: Server, tmp_path: Path) -> None:
@@ -390,9 +424,9 @@ def test_memory_stays_flat(node: Server, tmp_path: Path) -> None:
         worker = wait_for(lambda: streaming(play.pid), "the stream")
         sizes = []
         read = Path(f"/proc/{worker}/io")
-        wait_for(lambda: int(read.read_text().split()[1]) > 200 * MIB, "the first 200 MiB")
-        for step in range(1, 11):
-            wait_for(lambda: int(read.read_text().split()[1]) > step * 200 * MIB, "more of the stream")  # noqa: B023
+        wait_for(lambda: int(read.read_text().split()[1]) > 100 * MIB, "the first of the stream")
+        for step in range(2, 14):
+            wait_for(lambda: int(read.read_text().split()[1]) > step * 100 * MIB, "more of the stream")  # noqa: B023
             sizes.append(resident(worker))
         assert max(sizes) - min(sizes) < 16 * MIB
         assert max(sizes) - resident(play.pid) < 64 * MIB
