@@ -53,10 +53,10 @@ def test_a_compressor_between_the_node_and_the_disk() -> None:
 
 def test_a_compressor_that_fails_is_named_with_its_words() -> None:
     argv = ["sh", "-c", "read line; echo no space >&2; exit 3"]
-    with closing(Compression(argv, lambda _piece: None)) as compression:
-        with pytest.raises(ClusterError, match="sh failed with exit code 3: no space"):
-            for _round in range(1000):
-                compression.write(b"line\n" * 10000)
+    fails = pytest.raises(ClusterError, match="sh failed with exit code 3: no space")
+    with closing(Compression(argv, lambda _piece: None)) as compression, fails:
+        for _round in range(1000):
+            compression.write(b"line\n" * 10000)
 
 
 def test_a_full_disk_ends_the_compressor() -> None:
