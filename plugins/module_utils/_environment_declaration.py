@@ -57,7 +57,9 @@ def declare(
         start["oneimage"] = {
             key: value for key, value in start.get("oneimage", {}).items() if key not in KEPT
         }
-    description = merge(merge(start, {"image": facts["image"]} if facts else {}), merged)
+    description = merge(start, {"image": facts["image"]} if facts else {})
+    for part in parts:
+        description = merge(description, part)
     oneimage = {**(description.get("oneimage") or {}), **(facts["oneimage"] if facts else {}), "owner": owner}
     if base:
         oneimage["base"] = base.title
@@ -102,7 +104,5 @@ def flat(description: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         pairs = value.items() if isinstance(value, Mapping) else (("", value),)
         for key, item in pairs:
             path = f"{name}/{key}" if key else name
-            if path == "image/file" and sha256 and sha256 in item:
-                yield path, sha256
-            elif path not in FOLLOWS:
+            if path not in FOLLOWS and not (path == "image/file" and sha256 and sha256 in item):
                 yield path, item

@@ -164,11 +164,20 @@ class DirectoryRegistry(Registry):
         place = self.store.stored(description, owner)
         return next(iter(self.store.copies(place.name, owner)), None) if place else None
 
+    def lacks_image(self, entry: Entry) -> bool:
+        place = self.own_place(entry)
+        return place is not None and not os.path.isfile(place)
+
+    def own_place(self, entry: Entry) -> Path | None:
+        """Where the image of ``entry`` must lie, None if it is kept elsewhere."""
+        place = self.store.stored(entry.description, entry.owner)
+        return place if place and entry.description["image"]["file"] == self.uri(place) else None
+
     def publish(self, entry: Entry, image: Image | None, replaced: Entry | None) -> Entry:
         uid = user_id(entry.owner)
-        place = self.store.stored(entry.description, entry.owner)
+        place = self.own_place(entry)
         with self.writing():
-            if place and entry.description["image"]["file"] == self.uri(place):
+            if place:
                 self.bring_image(image, place, entry.owner, uid)
             file = Path(self.place(entry))
             for path in (self.environments, file.parents[1], file.parent):
@@ -243,8 +252,8 @@ class DirectoryRegistry(Registry):
     def verify(self, entry: Entry) -> Iterator[str]:
         promised: dict[str, Any] = entry.description.get("oneimage") or {}
         file = entry.description["image"]["file"]
-        place = self.store.stored(entry.description, entry.owner)
-        if place and file == self.uri(place):
+        place = self.own_place(entry)
+        if place:
             yield from image_problems(place, promised)
         elif file.startswith(("http://", "https://")):
             yield from url_faults(file, promised, download=True)
@@ -257,7 +266,9 @@ def folders(parent: Path, only: str | None, listing: Listing) -> list[Path]:
     if only is not None:
         return [parent / only]
     names = names_in(parent, listing)
-    return [parent / name for name in sorted(names) if not name.startswith(".") and (parent / name).is_dir()]
+    return [
+        parent / name for name in sorted(names) if not name.startswith(".") and os.path.isdir(parent / name)
+    ]
 
 
 def names_in(folder: Path, listing: Listing) -> list[str]:

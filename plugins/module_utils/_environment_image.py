@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def preflight(
     warnings = []
     if options["check_image"]:
         file = path or registry.local_image(description, owner) or (None if remote else Path(bare_path(uri)))
-        if file and file.exists():
+        if file and os.path.exists(file):
             faults += content_faults(file, description)
         elif description["image"]["kind"] != "fsa":
             warnings.append(f"image {uri} is not on this host, so it was not looked into")

@@ -72,7 +72,7 @@ class ImageStore:
     def copies(self, name: str, owner: str) -> list[Path]:
         """Where an image of this ``name`` is now, of those places that ``owner`` may use."""
         places = (self.folder / name, self.folder / PRIVATE / owner / name)
-        return [path for path in places if path.is_file()]
+        return [path for path in places if os.path.isfile(path)]
 
     def put(self, image: Image, target: Path, uid: int | None) -> None:
         """Bring ``image`` to ``target`` in one rename, with its manifest and signatures; nothing if it is there.
