@@ -78,6 +78,8 @@ VARIABLES: dict[str, Variable] = {
     "FLUX_URI": Variable("Flux", "flux", "FLUX_JOB_ID", command=("flux", "hostlist", "local")),
 }
 """In the order in which ``auto`` tries them."""
+NO_FILE = "is no regular file"
+REASONS = {errno.ELOOP: "is a loop of symbolic links", errno.EISDIR: NO_FILE}
 
 Report = Callable[[str], None]
 
@@ -223,13 +225,12 @@ def from_file(path: str, origin: str = "file") -> Reading:
         # A pipe without a writer must not hang us, nor a device never end.
         with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise ClusterError(f"{origin}: is no regular file")
+                raise ClusterError(f"{origin}: {NO_FILE}")
             return Reading(file.read(MAX_TEXT + 1), origin)
     except FileNotFoundError as error:
         raise Absent(f"{origin}: does not exist; is the reservation over?") from error
     except OSError as error:
-        loop = error.errno == errno.ELOOP
-        reason = "is a loop of symbolic links" if loop else f"cannot be read: {error.strerror}"
+        reason = REASONS.get(error.errno or 0, f"cannot be read: {error.strerror}")
         raise ClusterError(f"{origin}: {reason}") from error
 
 
