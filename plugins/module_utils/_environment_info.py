@@ -34,7 +34,7 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
     A name without % is looked up as a deployment does; a pattern, or no name, lists.
     """
     registry = open_registry(options["registry"])
-    user = check_owner(options["user"] or options["owner"] or current_user())
+    user = check_owner(options["user"] or options["owner"] or registry.user or current_user())
     owner = check_owner(options["owner"]) if options["owner"] else None
     name, version, arch = options["name"], options["version"], options["arch"]
     exact = name is not None and "%" not in name

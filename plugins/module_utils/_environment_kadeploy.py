@@ -279,6 +279,8 @@ class KadeployRegistry(Registry):
         for kind, answer in self.notes.stale(entry).items():
             if answer:
                 yield f"{kind} of {entry.title} has changed since Kadeploy noted its checksum; deployments will fail"
+            elif answer is None:
+                yield f"{kind} of {entry.title}: whether it is what Kadeploy noted is not known; give registry.notes"
 
 
 def target_of(version: str, title: str) -> str:

@@ -15,24 +15,8 @@ description:
     ones. With it, that user's public and shared ones. The highest version of each, unless told otherwise.
   - In the order of Kadeploy, public, private, shared, then by name.
   - Descriptions that cannot be read, or describe something else than their place says, are left out with a warning.
-extends_documentation_fragment: [oneimage.cluster._attributes.info]
+extends_documentation_fragment: [oneimage.cluster._attributes.info, oneimage.cluster._registry]
 options:
-  registry:
-    description: The registry.
-    type: dict
-    required: true
-    suboptions:
-      kind:
-        description: What it is made of.
-        type: str
-        choices: [directory]
-        default: directory
-      path:
-        description: The directory. Mandatory for V(directory).
-        type: path
-      url:
-        description: Where a web server serves the directory, as M(oneimage.cluster.environment) was told.
-        type: str
   name:
     description:
       - A name is looked up as a deployment does, so that one's own environment hides others' public ones.
@@ -42,7 +26,8 @@ options:
     description: Only environments of this user.
     type: str
   user:
-    description: Who asks. O(owner) without it, so that all of his own is shown, else the user that runs the module.
+    description: Who asks. O(owner) without it, so that all of his own is shown, else O(registry.user), else the user
+      that runs the module.
     type: str
   version:
     description: Only this version.
@@ -58,6 +43,8 @@ options:
     description:
       - Whether the images are read, and compared with the checksums and sizes in the descriptions. An image that is described by
         its URL is downloaded.
+      - Of a registry of kind V(kadeploy), whether the files are those whose checksums it noted, as O(registry.notes) tell. What
+        they do not tell is a problem too.
     type: bool
     default: false
 seealso:
