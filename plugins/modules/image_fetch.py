@@ -166,8 +166,8 @@ reason:
   type: str
   returned: success
   sample: /srv/images/compute.tar.zst does not exist yet
-path:
-  description: The image.
+image:
+  description: The file of the image.
   type: str
   returned: success
   sample: /srv/images/compute.tar.zst

@@ -279,7 +279,7 @@ def test_a_wrong_become_password_is_told(node: Server, root: Path, tmp_path: Pat
     assert beside(tmp_path / "n1.tgz") == []
 
 
-BAD_INPUT = [
+BAD_INPUT: list[tuple[dict[str, Any], str]] = [
     ({"src": "/nonexistent"}, "/nonexistent"),
     ({"dest": "/nonexistent/n1.tgz"}, "dest: the folder /nonexistent does not exist on the controller"),
     ({"dest": "/tmp"}, "dest: /tmp is a folder"),
@@ -295,7 +295,7 @@ BAD_INPUT = [
 
 
 def test_bad_input_is_one_clear_error(node: Server, root: Path, tmp_path: Path) -> None:
-    right = {"src": str(root), "dest": str(tmp_path / "n1.tgz")}
+    right: dict[str, Any] = {"src": str(root), "dest": str(tmp_path / "n1.tgz")}
     wrong = [{**right, **changed} for changed, _message in BAD_INPUT]
     results, output = results_of(start_play(tmp_path, wrong, node.host_variables()))
     for result, (changed, message) in zip(results, BAD_INPUT, strict=True):
@@ -373,7 +373,7 @@ def tgz_g5k(node: Server) -> Iterator[None]:
 @pytest.mark.usefixtures("tgz_g5k")
 def test_the_sites_own_program_makes_the_image(node: Server, tmp_path: Path, fetch: Any) -> None:
     before = mounts(node.process.pid)
-    right = {
+    right: dict[str, Any] = {
         "src": "/",
         "method": "tgz-g5k",
         "dest": str(tmp_path / "n1.tar.zst"),
@@ -385,7 +385,7 @@ def test_the_sites_own_program_makes_the_image(node: Server, tmp_path: Path, fet
     assert made["uncompressed_size"] == 10240
     assert not fetch(right, node.host_variables())[0]["changed"]
 
-    wrong = {
+    wrong: dict[str, dict[str, Any]] = {
         "src must be /": {"src": "/etc"},
         "not xz": {"dest": str(tmp_path / "n1.tar.xz")},
         "exclude: ": {"exclude": ["etc"]},
@@ -406,7 +406,7 @@ def members(image: str) -> list[str]:
 
 def test_a_running_node_and_nothing_that_is_mounted_on_it(node: Server, tmp_path: Path, fetch: Any) -> None:
     before, mounted = snapshot(node.folder / "root" / "etc"), mounts(node.process.pid)
-    options = {"src": "/", "dest": str(tmp_path / "n1.tar.zst"), "allow_secrets": ALL_SECRETS}
+    options: dict[str, Any] = {"src": "/", "dest": str(tmp_path / "n1.tar.zst"), "allow_secrets": ALL_SECRETS}
     made, output = fetch(options, node.host_variables("trusted") | {"ansible_become": True})
     assert made["changed"], output
     names = members(options["dest"])
