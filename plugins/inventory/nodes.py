@@ -138,6 +138,8 @@ extends_documentation_fragment:
   - constructed
   - inventory_cache
 notes:
+  - The values of O(sources) and O(facts) may hold templates, which see the extra variables (C(-e)) alone. What C(ssh) is given
+    goes through a shell on the other side, so that a job's number is best made one by the filter P(ansible.builtin.int#filter).
   - A cache keeps what the sources said; whether the reservation is over is still checked, and another job in the environment
     is another reservation. Fact files are read every time.
   - The folder C(inventories/schedulers) of the collection has an example for each scheduler.
@@ -155,7 +157,7 @@ plugin: oneimage.cluster.nodes
 sources:
   - env: OAR_NODE_FILE
     format: oar
-  - command: [ssh, rennes, oarstat, -J, -j, "4242"]
+  - command: [ssh, rennes, oarstat, -J, -j, "{{ rennes_job | int }}"]
     timeout: 20
   - nodes: "griffon-[1-4,7].nancy.example.org"
   - file: ~/more-nodes
@@ -174,6 +176,7 @@ keyed_groups:
 import os
 import re
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -231,6 +234,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except Exception as error:
             # Ansible makes a warning of an inventory that fails and goes on without its hosts, unless any_unparsed_is_failed
             # is set. Whoever deploys a reservation that is over must not be told that there was nothing to do.
+            self.display.vvv(traceback.format_exc())
             self.display.error(AnsibleParserError(f"{path}: {error}"))
             raise SystemExit(int(ExitCode.PARSER_ERROR)) from error
 
@@ -248,7 +252,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _allocations(self, path: str, cache: bool) -> list[Allocation]:
         """What the sources say, or said when they were cached for this very job."""
-        declarations = untagged(self.get_option("sources"))
+        declarations = self._declarations("sources")
         place = Place(Path(path).parent, os.environ, self._report)
         if not self.get_option("cache"):
             return read_sources(declarations, place)
@@ -261,8 +265,14 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         self._cache[key] = {"identity": job, "allocations": [asdict(one) for one in allocations]}
         return allocations
 
+    def _declarations(self, option: str) -> list[dict[str, Any]]:
+        """The option's value, in which the admin's own templates see the extra variables."""
+        self.templar.available_variables = self._vars
+        declarations: list[dict[str, Any]] = untagged(self.templar.template(self.get_option(option)))
+        return declarations
+
     def _facts(self, reservation: Reservation, folder: Path) -> Mapping[str, Mapping[str, Any]]:
-        declarations = untagged(self.get_option("facts"))
+        declarations = self._declarations("facts")
         if not declarations:
             return {}
         joined = load_facts(declarations, folder).join(reservation.slots)

@@ -150,11 +150,15 @@ def check(declaration: Any, where: str) -> None:
         raise ClusterError(f"{where}: give either job or job_env")
 
 
-def words(value: Any, or_one: bool) -> str | None:
-    several = isinstance(value, list) and value and all(isinstance(word, str) and word for word in value)
-    return (
-        None if several or (or_one and not text(value)) else "must be a list of words" + " or a word" * or_one
-    )
+def words(value: Any) -> str | None:
+    """Numbers are words: YAML and templates make them of job ids."""
+    if (
+        isinstance(value, list)
+        and value
+        and all(isinstance(word, (str, int)) and str(word) for word in value)
+    ):
+        return None
+    return "must be a list of words"
 
 
 def text(value: Any) -> str | None:
@@ -169,8 +173,8 @@ CHECKS: dict[str, Callable[[Any], str | None]] = {
     "file": text,
     "glob": text,
     "env": text,
-    "nodes": lambda value: words(value, or_one=True),
-    "command": lambda value: words(value, or_one=False),
+    "nodes": lambda value: text(value) and words(value) and "must be a text or a list of words",
+    "command": words,
     "auto": lambda value: None if value is True else "can only be true; leave the source out instead",
     "format": known_format,
     "job": lambda value: None if isinstance(value, (str, int)) and str(value) else "must be a job's id",
@@ -208,9 +212,9 @@ def readings(declaration: Mapping[str, Any], where: str, place: Place) -> Iterat
         yield from_environment(declaration["env"], timeout, place)
     elif "nodes" in declaration:
         nodes = declaration["nodes"]
-        yield Reading(nodes if isinstance(nodes, str) else "\n".join(nodes), f"nodes of {where}")
+        yield Reading(nodes if isinstance(nodes, str) else "\n".join(map(str, nodes)), f"nodes of {where}")
     elif "command" in declaration:
-        yield from_command(declaration["command"], timeout, place)
+        yield from_command([str(word) for word in declaration["command"]], timeout, place)
     else:
         yield from_environment(offered(where, place), timeout, place)
 

@@ -166,6 +166,9 @@ def test_a_bad_source_is_one_error(source: dict[str, Any], expected: str, tmp_pa
     "options, expected",
     [
         ({"grop": "x"}, "unknown option 'grop'; known: "),
+        ({"sources": []}, "no source gives a node; is this inside a job?"),
+        ({"sources": {"file": "x"}}, "Config 'sources' for "),
+        ({"sources": ["n1"]}, "source 1 is no mapping"),
         ({"location": ["(?P<site>"]}, "location 1: '(?P<site>' is no regular expression: "),
         (
             {"location": ["n(.*)"]},
@@ -226,6 +229,13 @@ def test_foreign_templates_stay_text(tmp_path: Path) -> None:
     assert variables["node_kind"] == "plain"
     assert variables["node_sum"] == "plain?"
     assert not (tmp_path / "pwned").exists()
+
+
+def test_extra_variables_say_which_job(tmp_path: Path) -> None:
+    file = declare(tmp_path, {"nodes": "n[1-{{ count }}]", "job": "{{ job }}"})
+    done = ansible("ansible-inventory", "-i", file, "--list", "-e", "job=42", "-e", "count=3")
+    assert json.loads(done.stdout)["job_42"]["hosts"] == ["n1", "n2", "n3"]
+    assert "'count' is undefined" in refusal(file)
 
 
 def test_facts_may_not_contradict_the_reservation(tmp_path: Path) -> None:

@@ -143,9 +143,9 @@ def test_every_format_of_the_table_exists() -> None:
 
 
 def test_a_command_runs_in_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("n1\n")
-    (allocation,) = found(tmp_path, {"command": ["cat", "list"], "job": 1})
-    assert (allocation.source, allocation.job) == ("command cat list", "1")
+    (tmp_path / "42").write_text("n1\n")
+    (allocation,) = found(tmp_path, {"command": ["cat", 42], "job": 1})
+    assert (allocation.source, allocation.job) == ("command cat 42", "1")
 
 
 def test_an_absent_source_may_be_optional(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ BAD = {
     ),
     "a command that is one text": ({"command": "oarstat -J"}, "source 1: command must be a list of words"),
     "a command of no words": ({"command": []}, "source 1: command must be a list of words"),
-    "nodes of a wrong type": ({"nodes": 3}, "source 1: nodes must be a list of words or a word"),
+    "nodes of a wrong type": ({"nodes": 3}, "source 1: nodes must be a text or a list of words"),
     "no mapping": ("n1", "source 1 is no mapping; give one of file, glob, env, nodes, command, auto"),
     "an unknown key": (
         {"fil": "x"},
