@@ -78,7 +78,7 @@ def find(registry: Registry, wanted: Specification, user: str) -> Entry:
         hint = f"; there are {', '.join(others)}" if others else ""
         broken = f"; not readable: {'; '.join(listing.faults)}" if listing.faults else ""
         raise ClusterError(f"there is no environment {described(wanted)} that {user} can see{hint}{broken}")
-    return max(sorted(found, key=lambda entry: entry.owner, reverse=True), key=lambda entry: entry.version)
+    return max(sorted(found, key=lambda entry: entry.owner), key=lambda entry: entry.version)
 
 
 def described(wanted: Specification) -> str:
