@@ -132,6 +132,7 @@ class KadeployRegistry(Registry):
             elif name in (None, found["name"]) and isinstance(found.get("image"), dict):
                 place = f"{self.client.title} {found['name']}@{record.owner}:{version}"
                 listing.entries.append(Entry(record.owner, found["name"], version, complete(found), place))
+        listing.entries.sort(key=lambda entry: (entry.owner, entry.name, entry.version))
         return listing
 
     def settle(self, description: dict[str, Any], owner: str, image: Image | None) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def checked_url(access: Access) -> str:
         host, _port = parts.hostname, parts.port
     except ValueError as error:
         raise ClusterError(f"registry.url {access.url!r}: {error}") from error
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+    if parts.username or parts.password:
+        raise ClusterError("registry.url has a user in it; give registry.user and registry.password instead")
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
         raise ClusterError(f"registry.url {access.url!r} must look like https://kadeploy.site.example:25300")
     if access.password is not None and parts.scheme == "http" and host not in LOOPBACK:
         raise ClusterError(f"registry.url {access.url}: a password goes over https only")
