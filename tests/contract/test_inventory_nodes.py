@@ -151,14 +151,15 @@ def oarstat(expires: int) -> str:
             "command sleep 600: gave no answer within 0.2 s and was ended",
         ),
         (
-            {"nodes": "n1{{1+1}}"},
-            'nodes of source 1, line 1: host name "n1{{{{1+1}}}}" holds "{{": only letters, digits, hyphen, underscore '
+            {"file": "evil"},
+            'file {folder}/evil, line 2: host name "n1{{{{1+1}}}}" holds "{{": only letters, digits, hyphen, underscore '
             "and dot may stand in it; if this is no list of names, say which format it is",
         ),
     ],
 )  # more of them in the unit tests of _allocation_sources
 def test_a_bad_source_is_one_error(source: dict[str, Any], expected: str, tmp_path: Path) -> None:
     (tmp_path / "over.json").write_text(oarstat(1_000_000_000))
+    (tmp_path / "evil").write_text("n0\nn1{{1+1}}\n")
     assert refusal(declare(tmp_path, source)) == expected.format(folder=tmp_path)
 
 
