@@ -127,7 +127,7 @@ options:
       disk:
         description:
           - Its disk in MiB, empty at first and seen by the node as C(/dev/vda). V(0) for a node without one.
-          - It grows on request, and never shrinks: that is refused, since somebody's data would be cut off.
+          - It grows on request, and never shrinks, which is refused since somebody's data would be cut off.
         type: int
         default: 0
       bmc:

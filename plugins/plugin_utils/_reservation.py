@@ -51,6 +51,8 @@ class Reservation:
 def merge(allocations: Sequence[Allocation], now: float) -> Reservation:
     """All ``allocations`` as one; a node that is in several has the sum of their slots.
 
+    Two that name the same job speak of the same slots, such as a node file and ``oarstat``: the larger count is taken.
+
     Raises ClusterError if there is no node, if one of the jobs is over at ``now`` (Unix seconds), or if two jobs claim
     the same nodes.
     """
@@ -62,12 +64,15 @@ def merge(allocations: Sequence[Allocation], now: float) -> Reservation:
     for number, allocation in enumerate(allocations):
         check_time(allocation, now)
         nodes = allocation.nodes
+        same: set[str] = set()
         if allocation.job is not None:
-            check_claims(
-                allocations, number, [node for node in nodes if node in claims] if claims else [], claims
-            )
+            same = nodes.keys() & claims.keys()
+            check_claims(allocations, number, [node for node in nodes if node in same], claims)
             claims |= dict.fromkeys(nodes, number)
-        summed = {node: slots[node] + nodes[node] for node in slots.keys() & nodes.keys()}
+        summed = {
+            node: max(slots[node], nodes[node]) if node in same else slots[node] + nodes[node]
+            for node in slots.keys() & nodes.keys()
+        }
         slots |= nodes
         slots |= summed
         if allocation.expires is not None:

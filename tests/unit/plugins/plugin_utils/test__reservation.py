@@ -28,6 +28,15 @@ def refusal(*allocations: Allocation) -> str:
     return str(raised.value)
 
 
+def test_what_two_sources_say_of_one_job_is_counted_once() -> None:
+    node_file = Allocation("node file", "oar", {"n1": 4, "n2": 4}, "42", None, None)
+    oarstat = Allocation("command oarstat", "oarstat", {"n1": 1, "n2": 1}, "42", 2000, "Running")
+    for allocations in ([node_file, oarstat], [oarstat, node_file]):
+        merged = merge(allocations, 1000)
+        assert merged.slots == {"n1": 4, "n2": 4}
+        assert merged.expires == {"n1": 2000, "n2": 2000}
+
+
 def test_slots_are_added_and_the_order_is_kept() -> None:
     merged = merge([held("a", {"n2": 4, "n1": 1}), held("b", {"n3": 2, "n1": 3}, "7")], NOW)
     assert list(merged.slots.items()) == [("n2", 4), ("n1", 4), ("n3", 2)]
