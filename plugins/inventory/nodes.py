@@ -17,8 +17,8 @@ description:
     are known. Its variables are C(node_slots) (how many cores, or whatever the scheduler counts, it was given), C(node_job),
     C(node_expires) (when the job ends, in Unix seconds), C(node_site) and C(node_cluster), as far as they are known.
     What a whole group shares is the group's variable.
-  - A node that several sources give has the sum of their slots; sources that name the same job count once, with the larger
-    number. A node that two jobs claim is an error.
+  - A node that several sources give has the sum of their slots; a source that does not count slots,
+    such as C(oarstat), adds none to what another says of the same job. A node that two jobs claim is an error.
   - A reservation that is over or empty, or whose file has gone, is an error which ends Ansible, whatever
     C(any_unparsed_is_failed) says. It is never an empty play.
   - What node files, commands and fact files say is never evaluated as a template.

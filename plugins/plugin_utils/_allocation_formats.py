@@ -38,13 +38,15 @@ Parser = Callable[[NodeText], list[Claim]]
 @dataclass(frozen=True)
 class Format:
     """``recognise`` is strict: it is better to ask for the format than to take it for another.
-    Without it the format cannot be told from the one called ``same_as``, and need not be."""
+    Without it the format cannot be told from the one called ``same_as``, and need not be.
+    ``counts``: whether it says how many slots a node was given; else each node has one."""
 
     description: str
     sample: str
     parse: Parser
     recognise: Recogniser | None = None
     same_as: str | None = None
+    counts: bool = True
 
 
 FORMATS: dict[str, Format] = {
@@ -54,12 +56,14 @@ FORMATS: dict[str, Format] = {
         ' "assigned_network_address": ["node-1.site1.example.org", "node-2.site1.example.org"]}}\n',
         oar.read_oarstat,
         oar.is_oarstat,
+        counts=False,
     ),
     "oarstat_text": Format(
         "OAR, oarstat -f -j JOB: with state, one slot per node",
         "Job_Id: 42\n    state = Running\n    assigned_hostnames = node-1.site1.example.org+node-2.site1.example.org\n",
         oar.read_oarstat_text,
         oar.is_oarstat_text,
+        counts=False,
     ),
     "oar_properties": Format(
         "OAR, the file OAR_RESOURCE_PROPERTIES_FILE or oarstat -p: one resource (core) per line",
@@ -98,6 +102,7 @@ FORMATS: dict[str, Format] = {
         "JOBID NODELIST\n42 node[01-03,07],gpu-[1-2]\n",
         columns.read_squeue,
         columns.is_squeue,
+        counts=False,
     ),
     "lsf_mcpu": Format(
         "LSF, the variable LSB_MCPU_HOSTS: hosts and counts in turn",
@@ -122,12 +127,14 @@ FORMATS: dict[str, Format] = {
         "# the good ones\nnode-[1-3].site1.example.org\nnode-7.site1.example.org\n",
         lists.read_kadeploy_list,
         lists.is_kadeploy_list,
+        counts=False,
     ),
     "hostlist": Format(
         "Slurm, Flux, pdsh: hostlists, one slot per node unless the tasks per node are known",
         "node[01-03,07],gpu-[1-2],rack[1-2]n[01-02]\n",
         lists.read_hostlist,
         lists.is_hostlist,
+        counts=False,
     ),
     "machinefile": Format(
         "MPI: host slots=N (Open MPI) or host:N (MPICH, Intel MPI)",
@@ -140,6 +147,7 @@ FORMATS: dict[str, Format] = {
         "node[1-9/2]!node3,rack[1-2]n[1-4]\n",
         lists.read_nodeset,
         lists.is_nodeset,
+        counts=False,
     ),
 }
 """In the order in which they are tried."""

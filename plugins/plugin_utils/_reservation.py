@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset import fold
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation import Allocation
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_formats import FORMATS
 
 GENERIC = r"(?:node|compute|host|cn|n)-?\d[^.]*"
 """A first label that says which node it is, and nothing of its cluster."""
@@ -51,7 +52,7 @@ class Reservation:
 def merge(allocations: Sequence[Allocation], now: float) -> Reservation:
     """All ``allocations`` as one; a node that is in several has the sum of their slots.
 
-    Two that name the same job speak of the same slots, such as a node file and ``oarstat``: the larger count is taken.
+    A source whose format does not count slots, such as ``oarstat``, adds none to what another says of the same job.
 
     Raises ClusterError if there is no node, if one of the jobs is over at ``now`` (Unix seconds), or if two jobs claim
     the same nodes.
@@ -66,8 +67,9 @@ def merge(allocations: Sequence[Allocation], now: float) -> Reservation:
         nodes = allocation.nodes
         same: set[str] = set()
         if allocation.job is not None:
-            same = nodes.keys() & claims.keys()
-            check_claims(allocations, number, [node for node in nodes if node in same], claims)
+            shared = [node for node in nodes if node in claims] if claims else []
+            check_claims(allocations, number, shared, claims)
+            same = {node for node in shared if not (counts(allocation) and counts(allocations[claims[node]]))}
             claims |= dict.fromkeys(nodes, number)
         summed = {
             node: max(slots[node], nodes[node]) if node in same else slots[node] + nodes[node]
@@ -84,6 +86,11 @@ def merge(allocations: Sequence[Allocation], now: float) -> Reservation:
     for node, number in claims.items():
         jobs.setdefault(str(allocations[number].job), []).append(node)
     return Reservation(slots, jobs, expires)
+
+
+def counts(allocation: Allocation) -> bool:
+    """Whether its slots are a count, not one for each node for want of one."""
+    return FORMATS[allocation.format].counts
 
 
 def check_time(allocation: Allocation, now: float) -> None:

@@ -28,7 +28,7 @@ def refusal(*allocations: Allocation) -> str:
     return str(raised.value)
 
 
-def test_what_two_sources_say_of_one_job_is_counted_once() -> None:
+def test_a_source_that_counts_no_slots_adds_none_to_its_job() -> None:
     node_file = Allocation("node file", "oar", {"n1": 4, "n2": 4}, "42", None, None)
     oarstat = Allocation("command oarstat", "oarstat", {"n1": 1, "n2": 1}, "42", 2000, "Running")
     for allocations in ([node_file, oarstat], [oarstat, node_file]):
