@@ -33,6 +33,7 @@ class Tree:
     omitted: list[tuple[str, str]] = field(default_factory=list)
     acted: set[str] = field(default_factory=set)
     secrets: list[tuple[str, str]] = field(default_factory=list)
+    attributes: set[str] = field(default_factory=set)
     fingerprint: str = ""
 
 
@@ -133,6 +134,7 @@ class Walk:
         self.digest.update(line.encode("utf-8", "surrogateescape"))
         try:
             for attribute in sorted(os.listxattr(path, follow_symlinks=False)):
+                self.tree.attributes.add(attribute)
                 value = os.getxattr(path, attribute, follow_symlinks=False)
                 self.digest.update(os.fsencode(attribute) + b"\0" + value)
         except OSError:
