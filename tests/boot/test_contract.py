@@ -7,45 +7,25 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import playbook_run
 import pytest
-from conftest import CHECKOUT, INVENTORY, declared
+from conftest import declared
+from playbook_run import changes, start
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-PROGRAM = Path(sys.executable).with_name("ansible-playbook")
 OTHER = ["-e", "nfs_chroot_timezone=Etc/GMT+1"]
 
 
 def play(*words: str) -> subprocess.Popen[str]:
-    argv = [str(PROGRAM), "-i", INVENTORY, "playbooks/diskless.yml", *words]
-    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
-    return subprocess.Popen(
-        argv,
-        cwd=CHECKOUT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    return start("diskless.yml", *words)
 
 
 def played(*words: str) -> str:
-    process = play(*words)
-    out, _nothing = process.communicate(timeout=600)
-    assert process.returncode == 0, out
-    return out
-
-
-def changes(out: str) -> dict[str, int]:
-    """Changed tasks by host, from the recap."""
-    return {
-        host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", out, re.MULTILINE)
-    }
+    return playbook_run.play("diskless.yml", *words)
 
 
 @pytest.fixture(scope="module")
