@@ -100,7 +100,9 @@ def digest(value: object) -> str:
 
 
 def base_fingerprint(declared: dict[str, Any], sources: Iterable[Source]) -> str:
-    """The name of the base in the cache: all that the distribution's packages and their choice depend on."""
+    """The name of the base in the cache: all that the distribution's packages and their choice depend on, or the image."""
+    if declared.get("image_sha256"):
+        return digest({"format": FORMAT, "image": declared["image_sha256"]})
     made_from = {field: declared[field] for field in BASE_FIELDS}
     lines = [source.line() for source in sources] + declared["sources"]
     return digest({**made_from, "format": FORMAT, "packages": all_packages(declared), "lines": lines})
@@ -117,6 +119,8 @@ def version(declared: dict[str, Any], contents: dict[str, bytes], sources: Itera
 def without_secrets(declared: dict[str, Any], contents: dict[str, bytes]) -> dict[str, Any]:
     """The declaration as the root's manifest and ``--diff`` show it."""
     shown = {field: declared[field] for field in DECLARED_FIELDS}
+    if declared.get("image_sha256"):
+        shown["image_sha256"] = declared["image_sha256"]
     shown["files"] = file_entries(declared, contents)
     shown["root_password_hash"] = veil(declared["root_password_hash"])
     shown["users"] = [

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.oneimage.cluster.plugins.module_utils import (
+    _image_unpack,
+    _root_image,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils import _root_declaration as declaration
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import require, run
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
@@ -95,16 +99,19 @@ def make_plan(options: dict[str, Any], host_architecture: str) -> Plan:
     )
     check_declaration(declared)
     contents = declaration.load_files(declared)
-    sources = resolve_sources(declared, [] if declared["mirror"] else host_sources())
+    if declared["image"]:
+        declared = _root_image.declare(declared)
+    of_host = [] if declared["mirror"] or declared["image"] else host_sources()
+    sources = [] if declared["image"] else resolve_sources(declared, of_host)
     version = declaration.version(declared, contents, sources)
     shelf = Shelf(Path(options["storage"]) / "roots" / declared["name"])
     published = shelf.place(version).is_dir()
+    fingerprint = declaration.base_fingerprint(declared, sources)
+    cached = Path(options["cache"]) / "roots" / f"{fingerprint}.tar.zst"
     in_use = [entry.rpartition("-")[2] for entry in options["in_use"]]
     return Plan(
         shelf=shelf,
-        archive=Path(options["cache"])
-        / "roots"
-        / f"{declaration.base_fingerprint(declared, sources)}.tar.zst",
+        archive=Path(declared["image"] or cached),
         declared=declared,
         contents=contents,
         sources=sources,
@@ -137,7 +144,10 @@ def bring_about(plan: Plan, seconds: dict[str, float]) -> list[str]:
     plan.shelf.sweep()
     if not plan.shelf.place(plan.version).is_dir():
         with timed(seconds, "base"):
-            warnings = ensure_base(plan.declared, plan.sources, plan.archive)
+            if plan.declared["image"]:
+                _image_unpack.check(plan.archive, devices="dev")
+            else:
+                warnings = ensure_base(plan.declared, plan.sources, plan.archive)
         build(plan, seconds)
     if plan.shelf.current() != plan.version:
         plan.shelf.switch(plan.version)
@@ -152,6 +162,8 @@ def check_programs(declared: dict[str, Any]) -> None:
     if os.geteuid() != 0:
         raise ClusterError("a root is made by root alone, for it holds the files of all users; use become")
     require(*PROGRAMS, package="util-linux, tar, zstd, coreutils")
+    if declared["image"]:
+        return
     require(declared["tool"], package=declared["tool"])
     require(APT_HELPER, "apt-config", package="apt")
     keyring = declared["keyring"] or KEYRING
@@ -167,8 +179,10 @@ def build(plan: Plan, seconds: dict[str, float]) -> None:
     try:
         partial.mkdir()
         with timed(seconds, "unpack"):
-            unpack(plan.archive, partial)
+            (_image_unpack.unpack if plan.declared["image"] else unpack)(plan.archive, partial)
         with timed(seconds, "customise"):
+            if plan.declared["image"]:
+                _root_image.check_bootable(partial, plan.declared["image"])
             customise(partial, plan.declared, plan.contents, plan.version)
             write_manifest(partial, describe(plan, partial))
         with timed(seconds, "publish"):
@@ -184,6 +198,7 @@ def build(plan: Plan, seconds: dict[str, float]) -> None:
 
 def describe(plan: Plan, root: Path) -> dict[str, Any]:
     """The manifest: what the root was declared to be, and what became of it."""
+    tool = "tar" if plan.declared["image"] else plan.declared["tool"]
     return {
         "name": plan.declared["name"],
         "version": plan.version,
@@ -193,7 +208,7 @@ def describe(plan: Plan, root: Path) -> dict[str, Any]:
         "packages": installed_packages(root),
         "kernels": kernels(root),
         "size_bytes": tree_size(root),
-        "tools": {plan.declared["tool"]: run([plan.declared["tool"], "--version"]).stdout.decode().strip()},
+        "tools": {tool: run([tool, "--version"]).stdout.decode().splitlines()[0]},
     }
 
 

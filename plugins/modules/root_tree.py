@@ -36,6 +36,12 @@ options:
     description: Folder where bases are kept, one archive for each choice of packages.
     type: path
     default: /var/cache/oneimage
+  image:
+    description:
+      - A tar image to make the root from, as M(oneimage.cluster.image_archive) and M(oneimage.cluster.image_fetch) make them.
+      - It takes the place of the distribution's packages, so that O(suite), O(packages), O(kernel_package), O(sources) and
+        what else chooses them say nothing. Everything else is done to what is in the image.
+    type: path
   suite:
     description: Release of Debian, one of V(bullseye), V(bookworm), V(trixie).
     type: str
@@ -297,6 +303,13 @@ EXAMPLES = r"""
         content: |
           Welcome to the physics cluster.
     in_use: ["{{ compute.image_id }}"]
+
+- name: Publish what was captured from a node, safe to share
+  oneimage.cluster.root_tree:
+    name: captured
+    image: /srv/oneimage/images/debian12-mine.tar.zst
+    root_authorized_keys:
+      - "{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"
 """
 
 RETURN = r"""
@@ -428,6 +441,7 @@ OPTIONS = {
     "name": {"type": "str", "required": True},
     "storage": {"type": "path", "default": "/srv/oneimage"},
     "cache": {"type": "path", "default": "/var/cache/oneimage"},
+    "image": {"type": "path"},
     "suite": {"type": "str", "default": "bookworm"},
     "architecture": {"type": "str"},
     "tool": {"type": "str", "choices": ["mmdebstrap", "debootstrap"], "default": "mmdebstrap"},
