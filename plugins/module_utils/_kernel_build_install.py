@@ -26,6 +26,8 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._kernel_source_sw
 from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import inside, remove_path
 
 MARK = ".oneimage.json"
+BUILTIN_LISTS = ("modules.order", "modules.builtin", "modules.builtin.modinfo")
+"""What modules_install leaves for depmod, and what a kernel without modules has nothing for."""
 WARNINGS = 5
 """How many of depmod's warnings are told."""
 
@@ -163,6 +165,9 @@ def install_modules(install: Install, make: Make, with_modules: bool) -> list[st
             strip = ["INSTALL_MOD_STRIP=1"] if install.strip else []
             depmod = f"DEPMOD={make.target.system.depmod}"
             make("modules_install", variables=[f"INSTALL_MOD_PATH={partial}", depmod, *strip])
+        else:
+            for name in BUILTIN_LISTS:
+                (folder / name).touch()
         for name in ("build", "source"):
             # they lead to this host's folders, which the node that boots the root does not have
             (folder / name).unlink(missing_ok=True)

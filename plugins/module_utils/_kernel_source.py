@@ -93,11 +93,19 @@ def make_plan(options: Mapping[str, Any]) -> Plan:
 
 
 def carry_out(plan: Plan) -> list[str]:
-    """Make the tree and put it in place; returns warnings. Whatever fails leaves the old tree as it was."""
+    """Make the tree and put it in place; returns warnings. Whatever fails leaves the old tree as it was.
+
+    Where the tree is as declared, only what a killed run left beside it is removed.
+    """
     partial = plan.path.with_name(f".{plan.path.name}.partial")
+    warnings: list[str] = []
+    if plan.reason is None and not leftovers(plan.path):
+        return warnings
     try:
         with locked(plan.path.parent):
             sweep(plan.path)
+            if plan.reason is None:
+                return warnings
             try:
                 partial.mkdir(mode=0o755)
                 tree, warnings = build_tree(plan, partial)
@@ -114,12 +122,16 @@ def carry_out(plan: Plan) -> list[str]:
     return warnings
 
 
+def leftovers(path: Path) -> list[Path]:
+    """What this run, or one that was killed, left besides the tree itself."""
+    suffixes = ("partial", "partial.package", "new", "removed")
+    places = [path.with_name(f".{path.name}.{suffix}") for suffix in suffixes]
+    return [place for place in places if os.path.lexists(place)]
+
+
 def sweep(path: Path) -> None:
-    """What this run, or one that was killed, leaves besides the tree itself."""
-    for suffix in ("partial", "partial.package", "new", "removed"):
-        leftover = path.with_name(f".{path.name}.{suffix}")
-        if os.path.lexists(leftover):
-            remove_path(leftover)
+    for leftover in leftovers(path):
+        remove_path(leftover)
 
 
 def build_tree(plan: Plan, partial: Path) -> tuple[Path, list[str]]:

@@ -196,7 +196,7 @@ def main() -> None:
     )
     try:
         plan = make_plan(module.params)
-        if plan.reason and not module.check_mode:
+        if not module.check_mode:
             for warning in carry_out(plan):
                 module.warn(warning)
         returned = result(plan, predicted=module.check_mode)
