@@ -64,7 +64,6 @@ def free_port() -> int:
 def server(authorized: Server | None = None) -> Iterator[Server]:
     """Start sshd on a machine of its own (``in_machine``); with ``authorized`` the keys of that server are let in too."""
     assert SSHD
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     # a short path: sockets of ControlPersist lie below it
     folder = Path(tempfile.mkdtemp(prefix="sshd-"))
     folder.chmod(0o755)
@@ -110,8 +109,8 @@ def server(authorized: Server | None = None) -> Iterator[Server]:
 def in_machine(folder: Path, argv: list[str]) -> list[str]:
     """``argv`` on a machine that differs from this one by its root and its ``USERS``, for itself and its children alone.
 
-    The root is small: an /etc of its own, and this machine's folders mounted into it. So it is what a node's / is, and
-    programs may be added in ``folder/local``.
+    The root is small: /etc, /root and /run of its own, and this machine's folders mounted into it. So it is what a node's
+    / is, and programs may be added in ``folder/local``.
     """
     openssl = ["openssl", "passwd", "-6", PASSWORD]
     coded = subprocess.run(openssl, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
@@ -132,22 +131,26 @@ def in_machine(folder: Path, argv: list[str]) -> list[str]:
             file.write(content)
     (root / "etc/sudoers").chmod(0o440)
     (folder / "local/bin").mkdir(parents=True)
+    (root / "run").mkdir()
     # a root is where a file system is mounted: a chroot alone is none
     script = f"mount --bind {root} {root} && "
     for top in sorted(Path("/").iterdir()):
         if top.is_symlink():
             (root / top.name).symlink_to(top.readlink())
-        elif top.is_dir() and top.name != "etc":
+        elif top.name == "root":
+            # what this machine's login shells do takes time, and leaves locks when it is killed
+            (root / top.name).mkdir(mode=0o700)
+        elif top.is_dir() and top.name not in ("etc", "run"):
             (root / top.name).mkdir()
-            bind = "rbind" if top.name in ("dev", "proc", "run", "sys") else "bind"
+            bind = "rbind" if top.name in ("dev", "proc", "sys") else "bind"
             script += f"mount --{bind} {top} {root}{top} && "
-    script += f"mount --bind {folder}/local {root}/usr/local && "
+    script += f"mount --bind {folder}/local {root}/usr/local && mount -t tmpfs tmpfs {root}/run && "
     return [
         *("unshare", "--mount", "--propagation", "private"),
         *(
             "sh",
             "-c",
-            f'{script} cd {root} && pivot_root . . && umount -l . && cd / && exec "$@"',
+            f'{script} cd {root} && pivot_root . . && umount -l . && cd / && mkdir /run/sshd && exec "$@"',
             "sh",
             *argv,
         ),
