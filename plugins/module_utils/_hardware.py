@@ -38,6 +38,8 @@ COMPANIONS = {
     "virtio_scsi": ("VIRTIO_PCI",),
 }
 """Options without which a driver serves no NIC or disk, although no dependency says so."""
+CANNOT_DO_WITHOUT = re.compile(r"pci:\S*bc0[12]sc\S*")
+"""Disks' controllers and NICs. Other devices, as ACPI's, mostly have no driver in any kernel."""
 ALIAS = re.compile(r"^alias (\S+:\S*) (\S+)$", re.M)
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -78,8 +80,10 @@ def collect(entries: Sequence[Mapping[str, Any]], modules_folder: Path | None) -
             aliases = read_aliases(modules_folder, where)
         for device in devices:
             modalias = as_modalias(device, where)
-            answering = drivers_of(modalias, aliases or [])
-            needs.update(dict.fromkeys(Need(site, name, level, device) for name in answering or [""]))
+            names = drivers_of(modalias, aliases or [])
+            if not names and CANNOT_DO_WITHOUT.fullmatch(modalias):
+                names = [""]
+            needs.update(dict.fromkeys(Need(site, name, level, device) for name in names))
     return list(needs)
 
 

@@ -24,7 +24,7 @@ NAMES = ("Kbuild", "Makefile")
 FOREIGN_FOLDERS = {"Documentation", "arch", "samples", "scripts", "tools", "usr"}
 """Folders of the tree with Makefiles, but without modules; ``arch`` has a folder for each architecture."""
 OPTION = re.compile(r"CONFIG_(\w+)")
-ASSIGNMENT = re.compile(r"^\s*([^\s:=+?#]+(?:\s*\([^)]*\))?)\s*(?:[:+?]?=)\s*(.*)$")
+ASSIGNMENT = re.compile(r"^\s*([^\s:=+?#]+(?:\((?:[^()]|\([^()]*\))*\))?)\s*(?:[:+?]?=)\s*(.*)$")
 CONDITIONAL = re.compile(r"^(ifdef|ifndef|ifeq|ifneq|else|endif)\b(.*)$")
 VARIABLE = re.compile(r"\$[({](\w+)[)}]")
 

@@ -17,6 +17,9 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig_expressi
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig_options import Definition, KernelTree
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig_wishes import LEVELS, Wish
 
+SHOWN = 5
+"""Of the options that select one; some are selected by hundreds."""
+
 
 @dataclass(frozen=True)
 class Dependency:
@@ -110,10 +113,12 @@ def forced(tree: KernelTree, values: Values, wish: Wish, definitions: Sequence[D
     by = [
         name if not condition else f"{name} if {condition}"
         for name, condition in tree.selectors.get(wish.option, ())
-        if values.level(name) and expression.evaluate(expression.parse(condition or "y"), values)
+        if min(values.level(name), expression.evaluate(expression.parse(condition or "y"), values))
+        > LEVELS[wish.value]
     ]
     if by:
-        return f"selected by {', '.join(by)}"
+        more = f" and {len(by) - SHOWN} others" if len(by) > SHOWN else ""
+        return f"selected by {', '.join(by[:SHOWN])}{more}"
     if wish.value == "m":
         return "this option cannot be a module here"
     return otherwise(tree, values, wish, definitions)
@@ -125,7 +130,7 @@ def otherwise(tree: KernelTree, values: Values, wish: Wish, definitions: Sequenc
     if others:
         return f"one of a choice, in which {', '.join(others)} is set"
     if not any(one.prompt for one in definitions):
-        selectors = ", ".join(name for name, _condition in tree.selectors.get(wish.option, ())[:5])
+        selectors = ", ".join(name for name, _condition in tree.selectors.get(wish.option, ())[:SHOWN])
         return f"it cannot be set by hand, only by its default{f' or by {selectors}' if selectors else ''}"
     ranges = [text for one in definitions for text in one.ranges]
     if ranges and wish.value not in LEVELS:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Callable, Union
+from typing import Callable
 
 LEVEL = {"n": 0, "m": 1, "y": 2}
 NAMES = ("n", "m", "y")
@@ -41,7 +41,7 @@ class Node:
     """``kind`` is ``name``, ``text``, ``macro``, ``!``, ``&&``, ``||`` or a comparison; ``parts`` what it is made of."""
 
     kind: str
-    parts: tuple[Union[str, Node], ...]
+    parts: tuple[str | Node, ...]
 
     @property
     def word(self) -> str:

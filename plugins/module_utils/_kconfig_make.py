@@ -52,16 +52,16 @@ class Toolchain:
     """``make`` variables that configuration and build must share: a configuration holds what the compiler can do."""
 
     architecture: str
-    cross_prefix: str = ""
-    compiler: str = ""
+    cross_compile: str = ""
+    cc: str = ""
 
     def variables(self) -> list[str]:
-        given = {"ARCH": self.architecture, "CROSS_COMPILE": self.cross_prefix, "CC": self.compiler}
+        given = {"ARCH": self.architecture, "CROSS_COMPILE": self.cross_compile, "CC": self.cc}
         return [f"{name}={value}" for name, value in given.items() if value]
 
     def identity(self) -> str:
         """What the compiler says of itself; raises ClusterError where there is none."""
-        program = self.compiler or f"{self.cross_prefix}gcc"
+        program = self.cc or f"{self.cross_compile}gcc"
         version = _command.run([*program.split(), "--version"]).stdout.decode("utf-8", "replace")
         return " ".join([*self.variables(), version.partition("\n")[0]])
 

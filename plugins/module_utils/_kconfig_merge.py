@@ -55,8 +55,8 @@ class Request:
     hardware: Sequence[Mapping[str, Any]] = ()
     modules_folder: Path | None = None
     architecture: str | None = None
-    cross_prefix: str = ""
-    compiler: str = ""
+    cross_compile: str = ""
+    cc: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def merge(request: Request) -> Outcome:
     """
     tree = _kconfig_tree.read_tree(request.tree, request.architecture)
     check_places(request, tree)
-    toolchain = _kconfig_make.Toolchain(tree.architecture, request.cross_prefix, request.compiler)
+    toolchain = _kconfig_make.Toolchain(tree.architecture, request.cross_compile, request.cc)
     explicit = _kconfig_wishes.explicit_wishes(tree, request.options)
     base = read_base(request.base)
     found = find_hardware(request, tree)

@@ -13,7 +13,6 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Optional
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
@@ -32,7 +31,7 @@ class Definition:
     prompt_if: str = ""
     ranges: list[str] = field(default_factory=list)
     selects: list[tuple[str, str]] = field(default_factory=list)
-    choice: Optional[int] = None
+    choice: int | None = None
 
 
 @dataclass

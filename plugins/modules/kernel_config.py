@@ -92,17 +92,17 @@ options:
   architecture:
     description: The architecture to configure for, as the kernel or C(uname -m) calls it; that of the target host otherwise.
     type: str
-  cross_prefix:
-    description: Prefix of the compiler's programs (C(CROSS_COMPILE)), such as C(aarch64-linux-gnu-).
+  cross_compile:
+    description: The prefix of the programs of another toolchain, such as V(aarch64-linux-gnu-).
     type: str
-  compiler:
-    description: The compiler (C(CC)) that the kernel will be built with; a configuration holds what it can do.
+  cc:
+    description: The compiler that the kernel will be built with, such as V(gcc-12); a configuration holds what it can do.
     type: str
   profiles:
     description:
       - Names of the profiles to check; each brings the rules of those that it includes.
       - The collection has C(netboot_initrd), C(nfsroot_builtin), C(nfs_overlay), C(serial_console), C(initrd_ramdisk),
-        C(kadeploy_multisite), C(virtio_guest), C(uefi_boot), C(systemd) and C(node_base).
+        C(kadeploy_multisite), C(virtio_guest), C(uefi_boot), C(systemd), C(node_base), C(kerrighed) and C(openmosix).
     type: list
     elements: str
     default: []
@@ -197,6 +197,12 @@ EXAMPLES = r"""
       SYSTEM_TRUSTED_KEYS: ""
       DEBUG_INFO_NONE: y
   register: configuration
+
+- name: Build it
+  oneimage.cluster.kernel_build:
+    source: /usr/src/linux-cluster
+    config: "{{ configuration.path }}"
+    build: /var/tmp/build
 
 - name: Show which site needs which driver, and where it ended up
   ansible.builtin.debug:
@@ -329,14 +335,14 @@ OPTIONS = {
     "hardware": {"type": "list", "elements": "dict", "options": HARDWARE},
     "modules_folder": {"type": "path"},
     "architecture": {"type": "str"},
-    "cross_prefix": {"type": "str"},
-    "compiler": {"type": "str"},
+    "cross_compile": {"type": "str"},
+    "cc": {"type": "str"},
     "profiles": {"type": "list", "elements": "str", "default": []},
     "profile_paths": {"type": "list", "elements": "path", "default": []},
     "rules": {"type": "list", "elements": "dict", "default": [], "options": RULE},
     "strict": {"type": "bool", "default": True},
 }
-WITH_TREE = ("base", "options", "hardware", "modules_folder", "architecture", "cross_prefix", "compiler")
+WITH_TREE = ("base", "options", "hardware", "modules_folder", "architecture", "cross_compile", "cc")
 
 
 def main() -> None:
@@ -380,8 +386,8 @@ def make(module: AnsibleModule) -> None:
             hardware=given["hardware"] or [],
             modules_folder=Path(given["modules_folder"]) if given["modules_folder"] else None,
             architecture=given["architecture"],
-            cross_prefix=given["cross_prefix"] or "",
-            compiler=given["compiler"] or "",
+            cross_compile=given["cross_compile"] or "",
+            cc=given["cc"] or "",
         )
     )
     if outcome.problems and given["strict"]:
