@@ -14,7 +14,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
 export ANSIBLE_CONFIG           := $(abspath ansible.cfg)
 PLAYBOOK     = .venv/bin/ansible-playbook -i inventories/lab
 
-.PHONY: demo demo-down test lint sanity units units-node contract molecule boot bench purge packages runtime checkers
+.PHONY: demo demo-down test lint sanity units units-node contract molecule boot bench purge packages test-packages runtime checkers
 
 demo: runtime
 	$(PLAYBOOK) playbooks/lab.yml
@@ -43,7 +43,7 @@ units: checkers
 	$(BIN)/python -m pytest tests/unit
 
 # The modules run on the nodes' Python, from 3.9 on.
-units-node: packages
+units-node: test-packages
 ifeq ($(NODE_PYTHON),)
 	@echo "SKIPPED: no Python 3.9 on this machine, the unit tests run on the newest Python only"
 else
@@ -70,10 +70,13 @@ purge: demo-down
 packages:
 	@setup/debian-packages requirements-debian.txt
 
+test-packages: packages
+	@setup/debian-packages requirements-debian-test.txt
+
 runtime: packages $(COLLECTION)
 	@setup/virtual-environment .venv $(PYTHON) requirements.txt
 
-checkers: packages $(COLLECTION)
+checkers: test-packages $(COLLECTION)
 	@setup/virtual-environment .venv-test $(PYTHON) requirements.txt requirements-test.txt
 
 $(COLLECTION):

@@ -34,7 +34,7 @@ REFUSED_BY_BOTH = ("n[3-1]", "n[]", "n[a-b]", "n[1-2/0]", "n[1,]", "n[[1-2]]")
 
 
 def program(name: str) -> str:
-    return shutil.which(name) or pytest.skip(f"{name} is not installed, see requirements-debian.txt")
+    return shutil.which(name) or pytest.skip(f"{name} is not installed, see requirements-debian-test.txt")
 
 
 def nodeset(*arguments: str, names: Sequence[str] = ()) -> str:
