@@ -150,7 +150,7 @@ def merge(request: Request) -> Outcome:
             text = workshop.config.read_text(encoding="utf-8")
     config = KernelConfig(path, "text", _kconfig.parse(path, text))
     report = _kconfig.check(config, request.rules)
-    dropped = _kconfig_dropped.dropped(tree, config, wishes)
+    dropped = _kconfig_dropped.dropped(tree, config, unmet_wishes(report, wishes))
     return Outcome(
         config=config,
         text=text,
@@ -199,6 +199,12 @@ def find_hardware(request: Request, tree: KernelTree) -> list[_hardware.Found]:
     needs = _hardware.collect(request.hardware, request.modules_folder)
     drivers = _hardware_makefiles.read_drivers(tree.path, tree.source_folder)
     return _hardware.find_options(tree, drivers, needs)
+
+
+def unmet_wishes(report: _kconfig.Report, wishes: Sequence[Wish]) -> list[Wish]:
+    """Without those whose rule is met, be it in another way than was wished."""
+    unmet = {option for one in report.unmet for option in one.rule.options}
+    return [wish for wish in wishes if not wish.of_rule or _kconfig.PREFIX + wish.option in unmet]
 
 
 def problems(

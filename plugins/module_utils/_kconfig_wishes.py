@@ -32,12 +32,16 @@ LEVELS = {"n": 0, "m": 1, "y": 2}
 
 @dataclass(frozen=True)
 class Wish:
-    """``option`` without prefix; ``value`` as in a report, ``n`` for off. ``at_least``: y will do where m is wanted."""
+    """``option`` without prefix; ``value`` as in a report, ``n`` for off. ``at_least``: y will do where m is wanted.
+
+    ``of_rule``: what was chosen to meet a rule, which other values or options may meet as well.
+    """
 
     option: str
     value: str
     origin: str
     at_least: bool = False
+    of_rule: bool = False
 
     def granted(self, value: str) -> bool:
         """Whether it is met by ``value``, as a configuration has it: ``n`` where it is off or not mentioned."""
@@ -95,7 +99,7 @@ def rule_wishes(
         choices = ((option, setting(tree, option, value)) for option in known for value in rule.values)
         found = next(((option, value) for option, value in choices if value is not None), None)
         if found:
-            wishes.append(Wish(*found, origin=origin))
+            wishes.append(Wish(*found, origin=origin, of_rule=True))
         elif not known:
             hopeless[rule.options[0]] = f"{unknown_option(tree, bare(rule.options[0]))} ({origin})"
     return wishes, hopeless

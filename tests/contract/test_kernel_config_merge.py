@@ -21,10 +21,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
 import kconfig_trees
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-STOCK = FIXTURES / "kernel_config" / "config-6.1.0-56-amd64.gz"
+CONFIGS = FIXTURES / "kernel_config"
+STOCK = CONFIGS / "config-6.1.0-56-amd64.gz"
 GRID5000 = Path(__file__).parents[2] / "inventories/grid5000/facts"
-DEBIAN_SOURCE = Path("/usr/src/linux-source-6.1.tar.xz")
-UNPACKED = Path("/var/cache/oneimage/kernel_sources/linux-source-6.1")
+SOURCES = Path("/usr/src")
+UNPACKED = Path("/var/cache/oneimage/kernel_sources")
 FOUND_TEXT = "CONFIG_MODULES=y\nCONFIG_KEYS=y\nCONFIG_NR_CPUS=8\n"
 
 
@@ -132,6 +133,13 @@ def test_what_the_tree_dropped_is_told_with_the_dependency(module: Run, new: dic
     ]
     assert module("kernel_config", {**options, "strict": False})["dropped"] == result["dropped"]
     assert module("kernel_config", options)["failed"] is True
+
+
+def test_a_rule_may_be_met_in_another_way_than_was_tried(module: Run, new: dict[str, Any]) -> None:
+    rules = [{"options": ["ROOT_NFS", "NET"], "values": ["y"], "why": "one of both is enough"}]
+    result = module("kernel_config", {**new, "rules": rules})
+    assert (result["changed"], result["ok"], result["dropped"]) == (True, True, [])
+    assert "CONFIG_ROOT_NFS=y" not in lines(new)
 
 
 @pytest.mark.parametrize(
@@ -396,25 +404,33 @@ def test_an_oldconfig_that_never_ends_is_ended(module: Run, openmosix: dict[str,
 
 @pytest.fixture(scope="session")
 def debian_tree() -> Path:
-    """Debian's source of a kernel, unpacked once on a machine."""
-    if not DEBIAN_SOURCE.is_file():
-        pytest.skip(f"needs {DEBIAN_SOURCE} (package linux-source-6.1)")
+    """The source of the distribution's kernel, unpacked once on a machine."""
+    archives = sorted(SOURCES.glob("linux-source-*.tar.*"))
+    if not archives:
+        pytest.skip(f"needs a linux-source-*.tar.xz in {SOURCES} (package linux-source)")
     for program in ("flex", "bison", "gcc"):
         if not shutil.which(program):
             pytest.skip(f"needs {program} for the kernel's configuration programs")
-    if not UNPACKED.is_dir():
-        UNPACKED.parent.mkdir(parents=True, exist_ok=True)
-        partial = UNPACKED.parent / f".unpacking-{os.getpid()}"
-        partial.mkdir()
-        subprocess.run(["tar", "-xJf", DEBIAN_SOURCE, "-C", partial], check=True)
-        (partial / UNPACKED.name).rename(UNPACKED)
+    tree = UNPACKED / archives[-1].name.partition(".tar")[0]
+    if not tree.is_dir():
+        partial = UNPACKED / f".unpacking-{os.getpid()}"
+        partial.mkdir(parents=True)
+        subprocess.run(["tar", "-xf", archives[-1], "-C", partial], check=True)
+        (partial / tree.name).rename(tree)
         partial.rmdir()
-    return UNPACKED
+    return tree
+
+
+def stock_config(tree: Path) -> Path:
+    """The configuration of the distribution's kernel of that version, else of another one."""
+    version = tree.name.removeprefix("linux-source-")
+    fitting = sorted(CONFIGS.glob(f"config-{version}.*[0-9]-amd64.gz"))
+    return fitting[0] if fitting else STOCK
 
 
 @pytest.mark.slow
 def test_debians_kernel_for_two_sites_without_an_initrd(debian_tree: Path, tmp_path: Path) -> None:
-    (tmp_path / "base").write_bytes(gzip.decompress(STOCK.read_bytes()))
+    (tmp_path / "base").write_bytes(gzip.decompress(stock_config(debian_tree).read_bytes()))
     options = {
         "tree": str(debian_tree),
         "output": str(tmp_path / "build"),
