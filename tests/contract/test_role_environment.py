@@ -175,3 +175,27 @@ def test_two_hosts_cannot_become_one_environment(play: Play) -> None:
     play.run(succeeds=False, hosts="one,two")
     assert "would be each of one, two" in play.output
     assert list(play.out.iterdir()) == []
+
+
+def test_users_get_the_numbers_that_the_controller_knows(play: Play) -> None:
+    play.run("--check")
+    plain = play.changed
+    # the machine is its own controller, so that an account of every Debian needs no change, and other numbers do
+    play.run("--check", users=[{"name": "daemon", "shell": "/usr/sbin/nologin"}])
+    assert play.changed == plain, play.output
+    play.run("--check", users=[{"name": "daemon", "shell": "/usr/sbin/nologin", "uid": 4242}])
+    assert play.changed == plain + 1
+
+
+def test_a_node_is_customised_only_where_it_is_reserved(play: Play) -> None:
+    inventory = play.folder / "hosts"
+    inventory.write_text("localhost\n[reserved]\nother\n")
+    files = [{"path": str(play.out / "etc/motd"), "content": "hello\n", "mode": "0640"}]
+    play.run("--limit", "localhost", succeeds=False, hosts=str(inventory), files=files)
+    assert "localhost" in play.output and "reserved" in play.output
+    assert list(play.out.iterdir()) == []
+    play.run("--limit", "localhost", hosts=str(inventory), files=files, allow_outside_reservation=True)
+    written = play.out / "etc/motd"
+    assert written.read_text() == "hello\n" and written.stat().st_mode & 0o777 == 0o640
+    play.run("--limit", "localhost", hosts=str(inventory), files=files, allow_outside_reservation=True)
+    assert play.changed == 0
