@@ -110,6 +110,16 @@ class Workshop:
     def config(self) -> Path:
         return self.folder / ".config"
 
+    def start(self, base: str) -> None:
+        """Make the configuration that a target of make stands for; kernels 2.4 have only the file of ``defconfig``."""
+        if not self.tree.legacy or base != "defconfig":
+            self.make(base)
+            return
+        default = self.tree.path / "arch" / self.tree.source_folder / base
+        if not default.is_file():
+            raise ClusterError(f"base: {default} does not exist; give a configuration as base")
+        shutil.copyfile(default, self.config)
+
     def make(self, target: str, answers: bytes = b"") -> None:
         """Raises ClusterError with the end of what make said; a Kconfig error has its file and line there."""
         environment = {

@@ -141,7 +141,7 @@ def merge(request: Request) -> Outcome:
     else:
         with _kconfig_make.workshop(tree, request.output, toolchain) as workshop:
             if base is None:
-                workshop.make(request.base)
+                workshop.start(request.base)
                 base = _kconfig.read_config(workshop.config)
             from_rules, hopeless = _kconfig_wishes.rule_wishes(tree, request.rules, base)
             wishes = [*from_rules, *_hardware.wishes(tree, found), *explicit]

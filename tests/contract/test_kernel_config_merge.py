@@ -5,9 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,14 +16,12 @@ from adhoc import run_task
 from conftest import Run, snapshot, start_module
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+import debian_source
 import kconfig_trees
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-CONFIGS = FIXTURES / "kernel_config"
-STOCK = CONFIGS / "config-6.1.0-56-amd64.gz"
+STOCK = FIXTURES / "kernel_config" / "config-6.1.0-56-amd64.gz"
 GRID5000 = Path(__file__).parents[2] / "inventories/grid5000/facts"
-SOURCES = Path("/usr/src")
-UNPACKED = Path("/var/cache/oneimage/kernel_sources")
 FOUND_TEXT = "CONFIG_MODULES=y\nCONFIG_KEYS=y\nCONFIG_NR_CPUS=8\n"
 
 
@@ -390,6 +386,12 @@ def test_a_kernel_24_is_configured_in_its_tree_only(
     assert "Linux 2.4.22-openmosix is configured and built in its tree; set output to" in result["msg"]
 
 
+def test_a_kernel_24_without_defconfig_needs_a_base(module: Run, openmosix: dict[str, Any]) -> None:
+    Path(openmosix["tree"], "arch/i386/defconfig").unlink()
+    result = module("kernel_config", openmosix)
+    assert result["msg"].endswith("arch/i386/defconfig does not exist; give a configuration as base")
+
+
 def test_an_oldconfig_that_never_ends_is_ended(module: Run, openmosix: dict[str, Any]) -> None:
     script = Path(openmosix["tree"], "scripts/Configure")
     script.write_text(
@@ -404,33 +406,15 @@ def test_an_oldconfig_that_never_ends_is_ended(module: Run, openmosix: dict[str,
 
 @pytest.fixture(scope="session")
 def debian_tree() -> Path:
-    """The source of the distribution's kernel, unpacked once on a machine."""
-    archives = sorted(SOURCES.glob("linux-source-*.tar.*"))
-    if not archives:
-        pytest.skip(f"needs a linux-source-*.tar.xz in {SOURCES} (package linux-source)")
-    for program in ("flex", "bison", "gcc"):
-        if not shutil.which(program):
-            pytest.skip(f"needs {program} for the kernel's configuration programs")
-    tree = UNPACKED / archives[-1].name.partition(".tar")[0]
-    if not tree.is_dir():
-        partial = UNPACKED / f".unpacking-{os.getpid()}"
-        partial.mkdir(parents=True)
-        subprocess.run(["tar", "-xf", archives[-1], "-C", partial], check=True)
-        (partial / tree.name).rename(tree)
-        partial.rmdir()
+    tree = debian_source.unpack()
+    if isinstance(tree, str):
+        pytest.skip(tree)
     return tree
-
-
-def stock_config(tree: Path) -> Path:
-    """The configuration of the distribution's kernel of that version, else of another one."""
-    version = tree.name.removeprefix("linux-source-")
-    fitting = sorted(CONFIGS.glob(f"config-{version}.*[0-9]-amd64.gz"))
-    return fitting[0] if fitting else STOCK
 
 
 @pytest.mark.slow
 def test_debians_kernel_for_two_sites_without_an_initrd(debian_tree: Path, tmp_path: Path) -> None:
-    (tmp_path / "base").write_bytes(gzip.decompress(stock_config(debian_tree).read_bytes()))
+    (tmp_path / "base").write_bytes(gzip.decompress(debian_source.stock_config(debian_tree).read_bytes()))
     options = {
         "tree": str(debian_tree),
         "output": str(tmp_path / "build"),
