@@ -146,7 +146,10 @@ def carry_out(plan: Plan) -> dict[str, Any]:
         progress = Progress(target.build / PROGRESS)
         make = Make(target, options["jobs"] or cores(), target.build / state.LOG, progress, lock)
         try:
-            stamp = build_kernel(plan, make) if plan.why or plan.stamp is None else plan.stamp
+            # whoever held the folder until now may have built the same
+            stamp = state.read_stamp(target.build)
+            if stamp is None or state.why_build(target, plan.parts, stamp):
+                stamp = build_kernel(plan, make, stamp)
             built = time.monotonic() - started
             if options["packages"] and missing_packages(stamp, Path(options["packages"])):
                 stamp = package_kernel(stamp, make, Path(options["packages"]))
@@ -190,45 +193,55 @@ def locked(build: Path) -> Iterator[int]:
         yield stream.fileno()
 
 
-def build_kernel(plan: Plan, make: Make) -> Stamp:
+def build_kernel(plan: Plan, make: Make, earlier: Stamp | None) -> Stamp:
     """Configure and compile; the stamp says ``finished`` only when the kernel is there."""
     target, build = plan.target, plan.target.build
     make.log.unlink(missing_ok=True)
     config = plan.config.read_bytes()
-    earlier = plan.stamp
-    fresh = earlier is None or any(earlier.parts.get(name) != plan.parts[name] for name in state.FRESH_START)
-    known = earlier.files if earlier and not fresh else 0
+    fresh = earlier is None or starts_afresh(earlier, plan.parts)
+    known = earlier.files if earlier else 0
+    if fresh:
+        clean(plan, make, config, known)
     state.write_stamp(build, Stamp("building", plan.parts, files=known))
-    if fresh and any(path.name not in OWN_FILES for path in build.iterdir()):
-        make.progress.enter("cleaning")
-        write_file(build / SAVED_CONFIG, config)
-        make("mrproper")
     configure(plan, make, config)
-    make.progress.expected = (known if fresh else None) or expected(target)
+    make.progress.expected = expected(plan, earlier) if fresh else None
     make.progress.enter("compiling")
     compile_targets(target, make)
-    release = state.find_release(build)
-    check_release(plan, release)
     image = target.image()
     if not (build / image).is_file():
         raise ClusterError(
             f"make {' '.join(target.targets)} succeeded, but there is no {build / image}; see {make.log}"
         )
-    parts = plan.parts
-    if target.in_tree:
-        # the build wrote between the source's files: the next look has to find the same
-        parts = {**parts, "files": state.tree_digest(target)}
     stamp = Stamp(
         "finished",
-        parts,
-        release,
+        # in its own tree, the build wrote between the source's files: the next look has to find the same
+        {**plan.parts, "files": state.tree_digest(target)} if target.in_tree else plan.parts,
+        check_release(plan, state.find_release(build)),
         image,
         state.file_state(build / image),
         state.config_digest(build / ".config"),
-        max(known, make.progress.done),
+        make.progress.done if fresh else max(known, make.progress.done),
     )
     state.write_stamp(build, stamp)
     return stamp
+
+
+def starts_afresh(earlier: Stamp, parts: Mapping[str, Any]) -> bool:
+    """Also where cleaning was cut short."""
+    return earlier.state == "cleaning" or any(
+        earlier.parts.get(name) != parts[name] for name in state.FRESH_START
+    )
+
+
+def clean(plan: Plan, make: Make, config: bytes, known: int) -> None:
+    """Remove whatever was built; a run that is killed on the way leaves a stamp that says so."""
+    build = plan.target.build
+    if all(path.name in OWN_FILES for path in build.iterdir()):
+        return
+    state.write_stamp(build, Stamp("cleaning", plan.parts, files=known))
+    make.progress.enter("cleaning")
+    write_file(build / SAVED_CONFIG, config)
+    make("mrproper")
 
 
 def configure(plan: Plan, make: Make, config: bytes) -> None:
@@ -242,10 +255,13 @@ def configure(plan: Plan, make: Make, config: bytes) -> None:
     make("olddefconfig" if modern else "oldconfig", answers=DEFAULTS)
 
 
-def expected(target: Target) -> int | None:
-    folder = ARCHITECTURES[target.architecture].folder
+def expected(plan: Plan, earlier: Stamp | None) -> int | None:
+    """The files of the last build of the same configuration, else those that the tree's lists name."""
+    target = plan.target
+    if earlier and earlier.files and "configuration" not in state.differing(plan.parts, earlier):
+        return earlier.files
     text = (target.build / ".config").read_text("utf-8", "replace")
-    return expected_files(target.tree.path, folder, text)
+    return expected_files(target.tree.path, ARCHITECTURES[target.architecture].folder, text)
 
 
 def compile_targets(target: Target, make: Make) -> None:
@@ -259,12 +275,12 @@ def has_modules(build: Path) -> bool:
     return "\nCONFIG_MODULES=y" in "\n" + (build / ".config").read_text("utf-8", "replace")
 
 
-def check_release(plan: Plan, release: str) -> None:
-    local = plan.options["localversion"] or ""
-    if local not in release:
+def check_release(plan: Plan, release: str) -> str:
+    if (plan.options["localversion"] or "") not in release:
         raise ClusterError(
             f"localversion: the tree ignores it, its kernel is called {release}; change EXTRAVERSION by a patch"
         )
+    return release
 
 
 def result(plan: Plan, done: Mapping[str, Any] | None) -> dict[str, Any]:

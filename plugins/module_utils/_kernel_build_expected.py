@@ -93,8 +93,9 @@ def lists(folder: Path, options: Mapping[str, str]) -> Iterator[tuple[str, str, 
         except OSError:
             continue
         for match in LIST.finditer(COMMENT.sub("", CONTINUED.sub(" ", text))):
-            option = match["option"] or match["module"]
-            value = options.get(option, "") if option else match["always"]
+            value = match["always"] or options.get(match["option"] or match["module"], "")
+            if match["module"] and value:
+                value = "y"
             if value:
                 yield match["name"], value, match["words"].split()
         return

@@ -104,19 +104,20 @@ def refuse_foreign(install: Install) -> None:
 
 
 def missing_pieces(install: Install) -> list[str]:
-    """What is not yet in the root as it was built."""
+    """What is not yet in the root as it was built; what a killed run left makes it be put there again."""
     missing = []
-    if (
-        read_install_mark(install.modules) != install.mark()
-        or not (install.modules / "modules.dep").is_file()
-    ):
+    if not in_place(install, install.modules) or not (install.modules / "modules.dep").is_file():
         missing.append("modules")
-    if install.headers and read_install_mark(install.header_folder) != install.mark():
+    if install.headers and not in_place(install, install.header_folder):
         missing.append("headers")
     for source, place, _mode in install.boot_files():
         if not same_content(source, place):
             missing.append(place.name)
     return missing
+
+
+def in_place(install: Install, folder: Path) -> bool:
+    return read_install_mark(folder) == install.mark() and not leftovers(folder)
 
 
 def same_content(one: Path, other: Path) -> bool:
@@ -157,7 +158,7 @@ def install_kernel(install: Install, missing: list[str], make: Make, with_module
 def install_modules(install: Install, make: Make, with_modules: bool) -> list[str]:
     """Beside their place, with depmod's lists made there, then renamed."""
     partial = install.modules.with_name(f".{install.release}.partial")
-    sweep(partial, install.modules)
+    sweep(install.modules)
     folder = partial / "lib/modules" / install.release
     try:
         folder.mkdir(parents=True)
@@ -180,7 +181,7 @@ def install_modules(install: Install, make: Make, with_modules: bool) -> list[st
         folder.rename(finished)
         replace_folder(finished, install.modules)
     finally:
-        sweep(partial, install.modules)
+        sweep(install.modules)
     return warnings
 
 
@@ -192,18 +193,22 @@ def depmod_lists(install: Install, partial: Path) -> list[str]:
     return [*said[:WARNINGS], *more]
 
 
-def sweep(partial: Path, place: Path) -> None:
+def leftovers(place: Path) -> list[Path]:
     """What this run, or one that was killed, left beside ``place``."""
-    for path in (partial, *(place.with_name(f".{place.name}.{suffix}") for suffix in ("new", "removed"))):
-        if os.path.lexists(path):
-            remove_path(path)
+    paths = [place.with_name(f".{place.name}.{suffix}") for suffix in ("partial", "new", "removed")]
+    return [path for path in paths if os.path.lexists(path)]
+
+
+def sweep(place: Path) -> None:
+    for path in leftovers(place):
+        remove_path(path)
 
 
 def install_headers(install: Install) -> None:
     """What modules of others are compiled against, as scripts/package/builddeb of the kernel chooses it."""
     place = install.header_folder
     partial = place.with_name(f".{place.name}.partial")
-    sweep(partial, place)
+    sweep(place)
     try:
         for base in (install.source, install.build):
             for path in header_files(base, ARCHITECTURES[install.architecture].folder, base == install.build):
@@ -216,7 +221,7 @@ def install_headers(install: Install) -> None:
         run(["sync", "--file-system", str(partial)])
         replace_folder(partial, place)
     finally:
-        sweep(partial, place)
+        sweep(place)
 
 
 def header_files(base: Path, folder: str, built: bool) -> Iterator[str]:

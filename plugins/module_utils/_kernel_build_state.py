@@ -46,7 +46,7 @@ RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 
 @dataclass(frozen=True)
 class Stamp:
-    """``state`` is ``building`` from before the first command until all is made, then ``finished``."""
+    """``state`` is ``cleaning``, then ``building`` until all is made, then ``finished``; ``files`` of a build of all."""
 
     state: str
     parts: dict[str, Any]

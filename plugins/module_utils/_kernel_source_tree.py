@@ -21,7 +21,7 @@ MARK = ".oneimage-source.json"
 """In the tree itself: it comes and goes with the tree, by the same rename."""
 
 VERSION_LINE = re.compile(
-    r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*([^#\n]*?)[ \t]*$", re.MULTILINE
+    r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*([^#\n]*?)[ \t]*(?:#.*)?$", re.MULTILINE
 )
 HEAD_BYTES = 1 << 16
 
