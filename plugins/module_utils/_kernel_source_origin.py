@@ -16,11 +16,12 @@ import shutil
 import typing as t
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.urls import open_url
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _image_compress
 from ansible_collections.oneimage.cluster.plugins.module_utils._atomic import partial_file
@@ -35,7 +36,10 @@ PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 PACKAGE_VERSION = re.compile(r"[A-Za-z0-9.+:~-]+")
 SOURCES = "/usr/src"
 """Where Debian's linux-source-* packages put their archive."""
+APT_GET = ("apt-get", "-o", "APT::Sandbox::User=root")
 TIMEOUT = 60
+LONGEST_FETCH = 7200
+"""Seconds, the first without an answer, the second for all of it."""
 PIECE = 1 << 20
 
 # --no-same-permissions: the archive's owner may have had any umask, and /usr/src is read by everybody
@@ -94,12 +98,11 @@ class Package(Origin):
         # a folder of its own beside the tree: apt-get puts the package where it stands
         scratch = folder.with_name(f"{folder.name}.package")
         with scratch_folder(scratch):
-            # without it apt warns that its own user cannot write here
-            run(
-                ["apt-get", "-o", "APT::Sandbox::User=root", "download", wanted],
-                cwd=str(scratch),
-                timeout=3600,
-            )
+            try:
+                # apt's own user cannot write here
+                run([*APT_GET, "download", wanted], cwd=str(scratch), timeout=LONGEST_FETCH)
+            except ClusterError as error:
+                raise ClusterError(f"package: cannot fetch {wanted}: {error}; try apt-get update") from error
             (package,) = scratch.glob("*.deb")
             run(["dpkg-deb", "--extract", str(package), str(scratch / "content")])
             unpack_archive(archive_in(scratch / f"content{SOURCES}", self.name), folder)
@@ -190,7 +193,7 @@ def download(address: str, sha256: str, cache: Path) -> Path:
 def fetched(address: str) -> Iterator[bytes]:
     """What ``address`` holds, piece by piece; raises ClusterError where it cannot be had to its end."""
     try:
-        with urllib.request.urlopen(address, timeout=TIMEOUT) as answer:
+        with open_url(address, timeout=TIMEOUT) as answer:
             size, promised = 0, answer.headers.get("Content-Length")
             while piece := answer.read(PIECE):
                 size += len(piece)
@@ -299,7 +302,7 @@ def resolve(address: str, ref: str) -> str:
 
 
 def git(*words: str) -> str:
-    done = run(["git", *words], environment=GIT_ENVIRONMENT, timeout=7200)
+    done = run(["git", *words], environment=GIT_ENVIRONMENT, timeout=LONGEST_FETCH)
     return done.stdout.decode("utf-8", "replace")
 
 
