@@ -12,10 +12,11 @@ import hashlib
 import http.client
 import os
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.urls import open_url
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment_fields import (
     TARGETS,
@@ -132,9 +133,8 @@ def content_faults(path: Path, description: Mapping[str, Any]) -> Iterator[str]:
 
 def url_faults(url: str, promised: Mapping[str, Any], download: bool) -> Iterator[str]:
     """Whether the image answers at ``url`` with the promised size; with its checksums if ``download``."""
-    request = urllib.request.Request(url, method="GET" if download else "HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with open_url(url, method="GET" if download else "HEAD", timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
             size = int(length) if length and length.isdigit() else None
             digests = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "md5")}

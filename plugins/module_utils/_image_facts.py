@@ -62,15 +62,12 @@ class Reader(Protocol):
 
     def names(self, folder: str) -> list[str]:
         """The names in ``folder``, none where it is no folder."""
-        ...
 
     def real(self, path: str) -> str | None:
         """``path`` without links, whether or not something is there; None where links turn in circles."""
-        ...
 
     def head(self, path: str) -> bytes | None:
         """The first ``HEAD`` bytes of a regular file, links followed; None where there is none."""
-        ...
 
 
 def resolve(path: str, link: Callable[[str], str | None]) -> str | None:

@@ -115,7 +115,7 @@ class Member(tarfile.TarInfo):
     """tarfile takes a broken header in the middle for the end of the archive; here it is an error."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> Member:  # type: ignore[override]
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Member:  # type: ignore[override]  # pylint: disable=arguments-renamed
         try:
             return super().fromtarfile(archive)  # type: ignore[return-value]
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
@@ -125,7 +125,7 @@ class Member(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             raise ClusterError(f"the header at byte {archive.offset} is broken ({error})") from error
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:  # pylint: disable=arguments-renamed
         extended = {*tarfile.GNU_TYPES, tarfile.XHDTYPE, tarfile.XGLTYPE} - {tarfile.GNUTYPE_SPARSE}
         if self.type in extended and self.size > LARGEST_HEADER:
             raise ClusterError(f"the header at byte {archive.offset} says that it has {self.size} bytes")

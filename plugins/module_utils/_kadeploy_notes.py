@@ -16,11 +16,12 @@ import contextlib
 import hashlib
 import http.client
 import json
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from ansible.module_utils.urls import open_url
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._atomic import write_file
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment_losses import bare_path
@@ -130,9 +131,8 @@ def md5_of(path: Path) -> str:
 
 
 def etag_of(url: str) -> str | None:
-    request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with open_url(url, method="HEAD", timeout=TIMEOUT) as answer:
             etag = answer.headers.get("ETag")
             return None if etag is None else str(etag)
     except (OSError, http.client.HTTPException, ValueError):

@@ -39,8 +39,15 @@ TIME = 946684800
 NO_SCRIPT = ("none", "breakpoint")
 """Words that Kadeploy takes instead of a script: just unpack; unpack and wait."""
 
+
+def deflate(data: bytes) -> bytes:
+    """gzip without a time or a name in its header."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return compressor.compress(data) + compressor.flush()
+
+
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": lambda data: deflate(data),
+    "gzip": deflate,
     "bzip2": lambda data: bz2.compress(data, 9),
     "xz": lambda data: lzma.compress(data, preset=9),
     "zstd": lambda data: run(["zstd", "-19", "--stdout", "--quiet"], stdin=data).stdout,
@@ -60,12 +67,6 @@ KINDS = {
     tarfile.FIFOTYPE: "a named pipe",
 }
 PROGRAM_STARTS = (b"#!", b"\x7fELF")
-
-
-def deflate(data: bytes) -> bytes:
-    """gzip without a time or a name in its header."""
-    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
-    return compressor.compress(data) + compressor.flush()
 
 
 def unpack(data: bytes, compression: str) -> bytes:

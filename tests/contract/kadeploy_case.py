@@ -106,7 +106,7 @@ def wrapper(folder: Path, settings: Settings) -> Path:
         "KADEPLOY_STAND_IN_ADMINISTRATORS": ",".join(settings.administrators),
     }
     exports = "".join(f"export {name}='{value}'\n" for name, value in given.items())
-    program.write_text(f"#!/bin/sh\n{exports}exec '{sys.executable}' '{STAND_INS}/kaenv3' \"$@\"\n")
+    program.write_text(f"#!/bin/sh\n{exports}exec '{sys.executable}' '{STAND_INS}/kaenv3.py' \"$@\"\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return program
 

@@ -20,6 +20,7 @@ SKIP = "KADEPLOY_TEST_SERVER names no real Kadeploy server"
 )
 def kadeploy(request: pytest.FixtureRequest, tmp_path: Path, module: Run) -> Iterator[Kadeploy]:
     if request.param != "real":
+        # pylint: disable-next=contextmanager-generator-missing-cleanup
         with stand_in(request.param, tmp_path) as found:
             yield found
         return
@@ -34,6 +35,7 @@ def kadeploy(request: pytest.FixtureRequest, tmp_path: Path, module: Run) -> Ite
 @pytest.fixture(params=["kaenv3", "rest"])
 def stood(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kadeploy]:
     """A stand-in, for what needs a look inside, or another user."""
+    # pylint: disable-next=contextmanager-generator-missing-cleanup
     with stand_in(request.param, tmp_path) as found:
         yield found
 

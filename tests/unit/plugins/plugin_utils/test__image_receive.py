@@ -54,7 +54,7 @@ def test_a_compressor_between_the_node_and_the_disk() -> None:
 def test_a_compressor_that_fails_is_named_with_its_words() -> None:
     argv = ["sh", "-c", "read line; echo no space >&2; exit 3"]
     fails = pytest.raises(ClusterError, match="sh failed with exit code 3: no space")
-    with closing(Compression(argv, lambda _piece: None)) as compression, fails:
+    with fails, closing(Compression(argv, lambda _piece: None)) as compression:
         for _round in range(1000):
             compression.write(b"line\n" * 10000)
 

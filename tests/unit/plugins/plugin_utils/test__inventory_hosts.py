@@ -100,7 +100,7 @@ def test_untagged_values_are_plain_types() -> None:
     class Tagged(str):
         __slots__ = ()
 
-    assert type(untagged([Tagged("x")])[0]) is str
+    assert not isinstance(untagged([Tagged("x")])[0], Tagged)
     assert untagged({"a": [1, None, True, 2.5]}) == {"a": [1, None, True, 2.5]}
 
 
