@@ -16,6 +16,7 @@ import contextlib
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig_options import KernelTree
 
 SECONDS = 600
-"""More than any make of a configuration takes; an old ``oldconfig`` that never stops to ask is ended."""
+LOG_BYTES = 64 << 20
+"""Far more than any make of a configuration takes and prints; an old ``oldconfig`` that never stops to ask is ended."""
 ANSWERS = 200_000
 """Empty answers for an old ``oldconfig``: each takes the default; kernels have fewer questions."""
 SETTLE = (("olddefconfig", "olddefconfig"), ("oldnoconfig", "oldnoconfig"), ("", "oldconfig"))
@@ -45,6 +47,16 @@ LEFT_OUT = {
 }
 UNCLEAN = (".config", "include/config")
 PREFIX = ".oneimage-partial-kconfig-"
+TIMED_OUT = 124
+TAIL_BYTES = 4096
+ENVIRONMENT = {
+    "LC_ALL": "C.UTF-8",
+    "KCONFIG_NOTIMESTAMP": "1",
+    "KCONFIG_CONFIG": ".config",
+    "KBUILD_OUTPUT": "",
+    "MAKEFLAGS": "",
+}
+"""What a user's environment must not change, and no dates in configurations, which trees before 2.6.38 write."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +86,13 @@ def workshop(tree: KernelTree, output: Path, toolchain: Toolchain) -> Iterator[W
     where make is missing or the folder cannot be made.
     """
     _command.require("make", package="make")
+    _command.require("prlimit", package="util-linux")
     remove_leftovers(Path(tempfile.gettempdir()))
-    linked = tree.legacy or output == tree.path or any((tree.path / name).exists() for name in UNCLEAN)
+    linked = (
+        tree.legacy
+        or output.resolve() == tree.path.resolve()
+        or any((tree.path / name).exists() for name in UNCLEAN)
+    )
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     try:
         if linked:
@@ -122,18 +139,24 @@ class Workshop:
 
     def make(self, target: str, answers: bytes = b"") -> None:
         """Raises ClusterError with the end of what make said; a Kconfig error has its file and line there."""
-        environment = {
-            "KCONFIG_NOTIMESTAMP": "1",
-            "MAKEFLAGS": "",
-            "KBUILD_OUTPUT": "",
-            "KCONFIG_CONFIG": ".config",
-        }
-        try:
-            _command.run(
-                [*self.command, target], stdin=answers or None, environment=environment, timeout=SECONDS
+        bounded = ["prlimit", f"--fsize={LOG_BYTES}", "timeout", "--kill-after=5", str(SECONDS)]
+        with tempfile.TemporaryFile() as log:
+            # the log is a file with a limit, and all processes end with make: logic knows no AnsibleModule for that
+            done = subprocess.run(  # pylint: disable=ansible-bad-function
+                [*bounded, *self.command, target],
+                input=answers,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **ENVIRONMENT},
+                check=False,
             )
-        except ClusterError as error:
-            raise ClusterError(f"kernel source tree {self.tree.path}: make {target}: {error}") from error
+            log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
+            said = _command.tail(log.read())
+        if done.returncode:
+            problem = f"failed with exit code {done.returncode}"
+            if done.returncode == TIMED_OUT:
+                problem = f"did not end within {SECONDS} s"
+            raise ClusterError(f"kernel source tree {self.tree.path}: make {target} {problem}: {said}")
         if not self.config.is_file():
             raise ClusterError(f"kernel source tree {self.tree.path}: make {target} made no .config")
 

@@ -77,9 +77,12 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        return self.before is None or (
-            self.before != self.text and _kconfig.parse(self.config.path, self.before) != self.config.symbols
-        )
+        if self.before is None or self.before == self.text:
+            return self.before is None
+        try:
+            return _kconfig.parse(self.config.path, self.before) != self.config.symbols
+        except ClusterError:
+            return True  # torn or no configuration at all: replaced
 
     def message(self, written: bool) -> str:
         if not self.problems:
@@ -167,7 +170,7 @@ def merge(request: Request) -> Outcome:
 
 
 def check_places(request: Request, tree: KernelTree) -> None:
-    if tree.legacy and request.output != tree.path:
+    if tree.legacy and request.output.resolve() != tree.path.resolve():
         raise ClusterError(
             f"output: Linux {tree.version} is configured and built in its tree; set output to {tree.path}"
         )
@@ -183,11 +186,11 @@ def read_base(base: str) -> KernelConfig | None:
     """None for a target of make."""
     if base == RUNNING:
         release = os.uname().release
-        places = [Path("/proc/config.gz"), Path(f"/boot/config-{release}")]
-        place = next((path for path in places if path.exists()), None)
+        places = ("/proc/config.gz", f"/boot/config-{release}")
+        place = next((path for path in map(Path, places) if path.exists()), None)
         if place is None:
             raise ClusterError(
-                f"base: the running kernel {release} shows no configuration; looked for {places}"
+                f"base: the running kernel {release} shows no configuration; looked for {' and '.join(places)}"
             )
         return _kconfig.read_config(place)
     return _kconfig.read_config(Path(base)) if base.startswith("/") else None
@@ -227,7 +230,7 @@ def fingerprint(
     parts = {
         "format": FORMAT,
         "tree": tree.fingerprint,
-        "base": request.base if base is None else dict(base.symbols),
+        "base": [request.base, *default_files(tree)] if base is None else dict(base.symbols),
         "rules": [[list(rule.options), list(rule.values)] for rule in request.rules],
         "options": dict(request.options),
         "hardware": [[one.need.level, list(one.options)] for one in found],
@@ -236,17 +239,28 @@ def fingerprint(
     return digest(json.dumps(parts, sort_keys=True))
 
 
+def default_files(tree: KernelTree) -> list[str]:
+    """What the targets of make take their configurations from, one digest for each file."""
+    places = (
+        f"arch/{tree.source_folder}/configs/*",
+        f"arch/{tree.source_folder}/defconfig",
+        "kernel/configs/*",
+    )
+    files = sorted(path for place in places for path in tree.path.glob(place) if path.is_file())
+    return [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+
+
 def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_text(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClusterError(f"cannot read the present configuration {path}: {error}; remove it") from error
+    except OSError as error:
+        raise ClusterError(f"cannot read the present configuration {path}: {error.strerror}") from error
 
 
 def read_stamp(output: Path, inputs: str, before: str | None) -> dict[str, Any] | None:

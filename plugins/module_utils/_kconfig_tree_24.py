@@ -85,9 +85,9 @@ def dependencies(keyword: str, words: Sequence[str]) -> list[str]:
     """``$CONFIG_A $CONFIG_B`` behind a ``dep_`` statement; what is not mentioned in the configuration does not bind."""
     if not keyword.startswith("dep_"):
         return []
-    options = [word[1:].strip("{}").removeprefix(PREFIX) for word in words if word.startswith("$")]
+    options = [operand(word) for word in words if word.startswith("$")]
     if keyword == "dep_tristate":
-        return options
+        return [*options, *(word for word in words if word in ("m", "n"))]
     if keyword == "dep_mbool":
         return [f'{option} != "n"' for option in options]
     return [f'{option} != "n" && {option} != "m"' for option in options]

@@ -22,7 +22,7 @@ description:
   - make works in a temporary folder. C(.config) comes to the build folder by one rename, and C(.oneimage-config.json)
     beside it tells what it was made from. While that stays the same, make is not run again.
 requirements:
-  - for O(tree), make and a compiler, flex and bison as the kernel's configuration programs need them
+  - for O(tree), util-linux, make and a compiler, flex and bison as the kernel's configuration programs need them
 extends_documentation_fragment: [oneimage.cluster._attributes]
 options:
   path:
@@ -378,8 +378,8 @@ def make(module: AnsibleModule) -> None:
     given = module.params
     outcome = merge(
         Request(
-            tree=Path(given["tree"]),
-            output=Path(given["output"]),
+            tree=Path(given["tree"]).absolute(),
+            output=Path(given["output"]).absolute(),
             base=given["base"] or "defconfig",
             rules=parse_rules(given["rules"]),
             options=given["options"] or {},

@@ -155,7 +155,7 @@ def test_a_rule_may_be_met_in_another_way_than_was_tried(module: Run, new: dict[
         ({"output": "/nowhere/build"}, "output: /nowhere does not exist"),
         ({"base": "../config"}, "base: '../config' is neither an absolute path"),
         ({"base": "/nowhere/config"}, "cannot read the kernel configuration /nowhere/config"),
-        ({"base": "no_such_config"}, "make no_such_config: make failed with exit code"),
+        ({"base": "no_such_config"}, "make no_such_config failed with exit code 2"),
         ({"architecture": "vax"}, "has no arch/vax; it has: x86"),
         ({"cc": "no-such-cc"}, "cannot run no-such-cc: not found on this host"),
         ({"hardware": [{"site": "a"}]}, "hardware: entry 1 (a) names no hardware"),
@@ -183,7 +183,7 @@ def test_a_faulty_kconfig_is_named(module: Run, new: dict[str, Any]) -> None:
         file.write("config BROKEN\n\tbool bool bool\n")
     result = module("kernel_config", new)
     assert result["failed"] is True
-    assert "make olddefconfig: make failed" in result["msg"]
+    assert "make olddefconfig failed with exit code 2" in result["msg"]
     assert "net/Kconfig:22" in result["msg"]
 
 
@@ -312,8 +312,10 @@ def test_a_bad_hardware_file_is_named(
 
 
 def test_killed_on_the_way_the_old_configuration_stays(
-    module: Run, new: dict[str, Any], tmp_path: Path
+    module: Run, new: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     module("kernel_config", new)
     old = Path(new["output"], ".config").read_bytes()
     changed = {**new, "options": {"NR_CPUS": 99}}
@@ -324,8 +326,11 @@ def test_killed_on_the_way_the_old_configuration_stays(
         process.communicate()
         text = Path(new["output"], ".config").read_bytes()
         assert text == old or b"CONFIG_NR_CPUS=99" in text
-    assert module("kernel_config", changed)["ok"] is True
+    time.sleep(2)  # make outlives the killed module for a moment
+    Path(new["output"], ".config").write_bytes(old)
+    assert module("kernel_config", changed)["changed"] is True
     assert "CONFIG_NR_CPUS=99" in lines(new)
+    assert list((tmp_path / "tmp").iterdir()) == []
     assert module("kernel_config", changed)["changed"] is False
     assert not list(Path(new["output"]).glob(".oneimage-partial-*"))
 
@@ -392,16 +397,30 @@ def test_a_kernel_24_without_defconfig_needs_a_base(module: Run, openmosix: dict
     assert result["msg"].endswith("arch/i386/defconfig does not exist; give a configuration as base")
 
 
-def test_an_oldconfig_that_never_ends_is_ended(module: Run, openmosix: dict[str, Any]) -> None:
+@pytest.mark.parametrize("at_end", ["exit 1", "ans=?"], ids=["ends with its input", "asks for ever"])
+def test_an_oldconfig_that_never_stops_to_ask_is_ended(
+    module: Run, openmosix: dict[str, Any], at_end: str
+) -> None:
+    """The stand-in takes no empty answer, as the real ones do for a number without default."""
     script = Path(openmosix["tree"], "scripts/Configure")
-    script.write_text(
-        script.read_text().replace("read -r ans || exit 1; ", "read -r ans || exit 1; ans='?'; ")
-    )
+    script.write_text(script.read_text().replace("read -r ans || exit 1;", f"read -r ans || {at_end};"))
+    before = snapshot(Path(openmosix["tree"]))
     Path(openmosix["tree"], "arch/i386/config.in").write_text(
-        'while :; do bool "Asked again" CONFIG_AGAIN; unset CONFIG_AGAIN; done\n'
+        'while :; do readln "Asked again and again and again and again and again" "" ""; done\n'
     )
     result = module("kernel_config", openmosix)
-    assert "make oldconfig: make failed with exit code" in result["msg"]
+    assert "make oldconfig failed with exit code 2" in result["msg"]
+    assert "Asked again and again" in result["msg"]
+    assert snapshot(Path(openmosix["tree"])).keys() == before.keys()
+
+
+def test_a_torn_configuration_is_replaced(module: Run, new: dict[str, Any]) -> None:
+    module("kernel_config", new)
+    config = Path(new["output"], ".config")
+    made = config.read_bytes()
+    config.write_bytes(b"\xff\x00CONFIG_N")
+    assert module("kernel_config", new)["changed"] is True
+    assert config.read_bytes() == made
 
 
 @pytest.fixture(scope="session")

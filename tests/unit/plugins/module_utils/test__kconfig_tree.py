@@ -61,6 +61,7 @@ def test_openmosixs_tree(tmp_path: Path) -> None:
     assert tree.options["MOSIX_NONE"][0].depends == ('!((MOSIX = "y"))',)
     assert tree.options["MOSIX_NONE"][0].prompt is False
     assert tree.options["TIGON3"][0].depends == ("PCI",)
+    assert tree.options["DUMMY"][0].depends == ("m",)
     assert tree.options["E1000_NAPI"][0].depends == ('E1000 != "n"',)
     assert (tree.type_of("openMosix_NO_OOM"), tree.type_of("MOSIX_MAXTOPOLOGY")) == ("bool", "int")
     assert tree.choice_of("M386") == ["MPENTIUMIII"]
