@@ -147,12 +147,14 @@ notes:
 """
 
 EXAMPLES = r"""
+---
 # jobs.nodes.yml: whatever scheduler's job this runs in
 plugin: oneimage.cluster.nodes
 sources:
   - auto: true
 user: root
 
+---
 # sites.nodes.yml: two sites at once, with facts from files
 plugin: oneimage.cluster.nodes
 sources:
