@@ -20,8 +20,11 @@ description:
   - With O(root), installs the kernel as C(/boot/vmlinuz-RELEASE), C(System.map-RELEASE) and C(config-RELEASE), and its
     modules in C(/lib/modules/RELEASE), of which depmod makes the lists. The modules come there by one rename, the bootable
     file comes last. A kernel of the same release that came by other means is not replaced.
-  - While it compiles, the controller prints how many files are done of how many. Of a failed build, the first error is
-    shown with its file and line; the whole log stays in C(.oneimage-build.log) in O(build).
+  - While it compiles, the controller prints how many files are done of how many, as many as the last build of the same
+    configuration had, else as the tree's own lists tell, which is right to about a tenth. When only what changed is compiled
+    again, nobody knows how many files that will be, and only those that are done are printed.
+  - Of a failed build, the first error is shown with its file and line; the whole log stays in C(.oneimage-build.log) in
+    O(build).
   - Variables of the environment do not reach make, except C(PATH), C(HOME), C(TMPDIR) and those of ccache.
 requirements:
   - make, a compiler and binutils; bc, flex and bison for kernels of this decade, and what their configuration asks for,
