@@ -13,7 +13,12 @@ from typing import Any
 from conftest import CHECKOUT, INVENTORY
 
 PROGRAM = Path(sys.executable).with_name("ansible-playbook")
-SETTINGS = {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true", "ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+SETTINGS = {
+    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+    "ANSIBLE_FORCE_COLOR": "false",
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_SHOW_CUSTOM_STATS": "true",
+}
 
 
 def start(playbook: str, *words: str) -> subprocess.Popen[str]:

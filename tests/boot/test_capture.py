@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ os.setxattr("/mnt/home/captured", "system.posix_acl_access", acl)
 def chosen() -> dict[str, Any]:
     """The node that writes into a root of its own and has a disk."""
     for host in declared():
-        if host["node_disk"] and host["node_root_mode"] == "nfs_rw":
+        if host.get("node_disk") and host.get("node_root_mode") == "nfs_rw":
             return host
     pytest.skip("no node of this inventory has node_disk and node_root_mode nfs_rw")
 
@@ -105,6 +106,26 @@ def environment(source: Host, words: list[str]) -> dict[str, Any]:
     source.run_expect([0], "truncate --size 0 /etc/apt/sources.list")  # mirrors that no proxy leads to
     (told,) = stats(play("capture.yml", *words))["environments"] or [{}]
     return told
+
+
+@pytest.fixture(scope="module")
+def reader(nodes: dict[str, Host]) -> str:
+    """The node that boots the image."""
+    return next(host["inventory_hostname"] for host in declared() if host.get("node_root_mode") == "nfs_ro")
+
+
+@pytest.fixture(scope="module")
+def booting(environment: dict[str, Any], reader: str, nodes: dict[str, Host]) -> Iterator[Future[str]]:
+    """diskless.yml with the image, for one node, while the other one is captured further."""
+    extra = {
+        "oneimage_image": "captured",
+        "nfs_chroot_image": environment["image"],
+        "node_root_mode": "nfs_ro",
+        "node_initrd": "native",
+    }
+    limit = ":".join(["all", *(f"!{name}" for name in nodes if name != reader)])
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit(play, "diskless.yml", "--limit", limit, "--extra-vars", json.dumps(extra))
 
 
 def facts_on(node: Host, root: str) -> dict[str, Any]:
@@ -164,6 +185,7 @@ def test_the_restored_root_equals_the_node(environment: dict[str, Any], source: 
     assert found == []
 
 
+@pytest.mark.usefixtures("booting")
 def test_a_second_run_changes_nothing(environment: dict[str, Any], words: list[str]) -> None:
     out = play("capture.yml", *words)
     assert set(changes(out).values()) == {0}
@@ -185,7 +207,6 @@ def capture(lab: Path, src: str, name: str, *more: str) -> Path:
         "src": src,
         "registry": {"path": str(lab / "registry")},
         "image_folder": str(lab / "images"),
-        "description": {"boot": None} if src == "/dev/vda" else {},
     }
     extra = {f"environment_{key}": value for key, value in variables.items()}
     limit = ["--limit", chosen()["inventory_hostname"]]
@@ -227,20 +248,10 @@ def test_a_raw_image_of_the_disk_is_the_disk(
     assert tree_compare.differences(disk, found, []) == []
 
 
-def test_the_image_boots_diskless(environment: dict[str, Any], nodes: dict[str, Host]) -> None:
-    booted = next(host for host in declared() if host.get("node_root_mode") == "nfs_ro")["inventory_hostname"]
-    others = [f"!{name}" for name in nodes if name != booted]
-    extra = {
-        "oneimage_image": "captured",
-        "nfs_chroot_image": environment["image"],
-        "node_root_mode": "nfs_ro",
-        "node_initrd": "native",
-    }
-    out = play("diskless.yml", "--limit", ":".join(["all", *others]), "--extra-vars", json.dumps(extra))
-    (told,) = stats(out)["node_boot_nodes"]
-    assert (told["node"], told["state"]) == (booted, "ok") and told["image"].startswith("captured-")
-
-    node = nodes[booted]
+def test_the_image_boots_diskless(booting: Future[str], reader: str, nodes: dict[str, Host]) -> None:
+    (told,) = stats(booting.result())["node_boot_nodes"]
+    assert (told["node"], told["state"]) == (reader, "ok") and told["image"].startswith("captured-")
+    node = nodes[reader]
     cmdline = node.file("/proc/cmdline").content_string
     assert f"oneimage.image={told['image']}" in cmdline and "/roots/captured/" in cmdline
     assert node.check_output("findmnt --noheadings --output FSTYPE /") == "overlay"
