@@ -458,7 +458,10 @@ def test_the_controller_shows_the_first_error(tree: Path, tmp_path: Path) -> Non
 def real_source() -> str:
     """Debian's package of a kernel's source that is installed here."""
     depends = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Depends}", "linux-source"], capture_output=True, text=True
+        ["dpkg-query", "--show", "--showformat=${Depends}", "linux-source"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if depends.returncode:
         pytest.skip("the package linux-source is not installed")
