@@ -208,7 +208,9 @@ def test_it_follows_jump_hosts_and_checks_host_keys(
         (jump.folder / "known_hosts").write_text("")
         anew = {"ANSIBLE_SSH_ARGS": "-o ControlMaster=no"}
         refused = start_play(tmp_path, {**options, "dest": "n2.tgz"}, by_name, environment=anew)
-        assert "Host key verification failed" in refused.communicate(timeout=120)[0]
+        # ssh may end before it has passed on what the ssh to the jump host said of the key
+        assert "unreachable=1" in refused.communicate(timeout=120)[0]
+        assert jump.log.count("Accepted publickey") == 2
     assert beside(tmp_path / "n2.tgz") == []
 
 

@@ -87,11 +87,11 @@ CASES = {
             "SLURM_JOB_NODELIST": "node[01-02],gpu-1",
             "SLURM_JOB_CPUS_PER_NODE": "72(x2),36",
             "SLURM_JOB_ID": "42",
-            "SLURM_JOB_END_TIME": str(NOW + 600),
+            "SLURM_JOB_END_TIME": str(NOW + 86400),
         },
         job="42",
         groups={"cluster_gpu": ["gpu-1"]},
-        expires=NOW + 600,
+        expires=NOW + 86400,
     ),
     "squeue": Case(
         {"node01": 1, "node02": 1},
