@@ -1,7 +1,7 @@
 # make demo       boot a virtual diskless cluster on this machine, print a table of its nodes
 # make demo-down  remove everything that the demo made
 # make test       every check and test; each of the targets below also runs alone
-# make bench      compare with the field's tools, write build/benchmarks.json
+# make bench      compare with the field's tools, write build/benchmarks.json; BENCH="image nodeset" runs some
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
@@ -62,7 +62,7 @@ boot: checkers
 	$(BIN)/python -m pytest tests/boot
 
 bench: checkers
-	$(BIN)/python tests/benchmarks/run.py build/benchmarks.json
+	$(BIN)/python tests/benchmarks/run.py build/benchmarks.json $(BENCH)
 
 purge: demo-down
 	rm -rf /var/cache/oneimage .venv .venv-test .venv-node .collections .cache

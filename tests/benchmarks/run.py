@@ -1,4 +1,4 @@
-"""Run every benchmark, print one table, write one JSON list.
+"""Run every benchmark, or those named behind the target, print one table, write one JSON list.
 
 Each ``bench_*.py`` beside this file says what is compared with what, and has ``run() -> list[dict]`` of rows
 ``{name, ours, anchor, unit, ratio, goal, met}``, measured side by side in this run; ``{name, skipped}`` says why not.
@@ -25,7 +25,10 @@ def show(value: Any) -> str:
 def main() -> int:
     sys.path[:0] = [str(HERE), str(HERE.parents[1] / ".collections")]
     rows: list[dict[str, Any]] = []
+    wanted = sys.argv[2:]
     for script in sorted(HERE.glob("bench_*.py")):
+        if wanted and script.stem.removeprefix("bench_") not in wanted:
+            continue
         print(f"{script.stem} ...", file=sys.stderr, flush=True)
         rows += importlib.import_module(script.stem).run()
     lines = [
