@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLLECTIONS = str(Path(__file__).parents[2] / ".collections")
+from inventory_run import ansible
 
 
 def listed(
     folder: Path, *sources: dict[str, Any], environment: Mapping[str, str] | None = None, **options: Any
 ) -> dict[str, Any]:
     """What ``ansible-inventory --list`` prints for ``sources``, in this process's environment and ``environment``."""
-    done = ansible_inventory(folder, sources, environment or {}, options)
+    done = run(folder, sources, environment or {}, options)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -29,26 +28,19 @@ def listed(
 
 def refusal(folder: Path, *sources: dict[str, Any], environment: Mapping[str, str] | None = None) -> str:
     """What ansible-inventory says when it refuses ``sources``, in one line."""
-    done = ansible_inventory(folder, sources, environment or {}, {})
+    done = run(folder, sources, environment or {}, {})
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stderr, done.stderr
     return " ".join(done.stderr.split())
 
 
-def ansible_inventory(
+def run(
     folder: Path, sources: tuple[dict[str, Any], ...], environment: Mapping[str, str], options: dict[str, Any]
 ) -> subprocess.CompletedProcess[str]:
     file = folder / "test.nodes.yml"
     declared = {"plugin": "oneimage.cluster.nodes", "sources": list(sources), **options}
     file.write_text(json.dumps(declared), encoding="utf-8")  # JSON is YAML
-    return subprocess.run(
-        [sys.executable, "-m", "ansible.cli.inventory", "-i", str(file), "--list"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": COLLECTIONS, "ANSIBLE_NOCOLOR": "true", **environment},
-    )
+    return ansible("ansible-inventory", "-i", file, "--list", environment={**os.environ, **environment})
 
 
 def hosts(inventory: dict[str, Any], group: str = "reserved") -> list[str]:
