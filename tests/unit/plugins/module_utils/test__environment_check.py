@@ -106,6 +106,9 @@ def test_every_fault_is_named_at_once() -> None:
 def test_only_a_tar_image_needs_a_kernel(kind: str) -> None:
     image = {"file": "/x", "kind": kind, "compression": "gzip" if kind == "dd" else 6}
     check({"name": "x", "os": "other", "image": image}, "x")
+    assert "boot/kernel is" in faults(
+        {"name": "x", "os": "other", "image": {**image, "kind": "tar", "compression": "gzip"}}
+    )
 
 
 def test_a_level_of_fsa() -> None:
