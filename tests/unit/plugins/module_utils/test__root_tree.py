@@ -164,7 +164,7 @@ def test_role_has_the_options_of_the_module() -> None:
     tasks = (CHECKOUT / "roles/nfs_chroot/tasks/main.yml").read_text(encoding="utf-8")
     readme = (CHECKOUT / "roles/nfs_chroot/README.md").read_text(encoding="utf-8")
     declared_by_role = set(re.findall(r"^ {6}nfs_chroot_(\w+):", spec, re.MULTILINE))
-    declared_by_role -= {"install_tools", "keep_all"}  # what the role itself does, or turns into another option
+    declared_by_role -= {"install_tools", "keep_all"}  # the role's own: keep_all becomes the module's keep
     assert declared_by_role == set(module.OPTIONS)
     for name in module.OPTIONS:
         assert f'{name}: "{{{{ nfs_chroot_{name} ' in tasks, name
