@@ -63,6 +63,22 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class DeploymentBoot:
+    """How nodes come into the deployment environment.
+
+    ``tree`` is what TFTP and HTTP serve, as a path on the boot server; ``url`` the same by HTTP; ``kernel`` and ``initrds``
+    lie below it. ``parameters`` are all the kernel parameters but ``oneimage.deploy``. ``logs`` is nginx's log folder.
+    """
+
+    tree: str
+    url: str
+    kernel: str
+    initrds: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    logs: str = "/var/log/nginx"
+
+
+@dataclass(frozen=True)
 class Order:
     """What is deployed on every node of one deployment.
 
@@ -84,6 +100,7 @@ class Order:
     admin_post_installs: tuple[Mapping[str, Any], ...] = ()
     parameters: tuple[str, ...] = ()
     hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    boot: DeploymentBoot | None = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +153,8 @@ class Work:
     """All that one micro-step on one node gets. ``notes`` outlive it: later micro-steps of this node read them.
 
     ``say`` records a line of evidence in the deployment's journal while the step runs. ``peers`` are the nodes that are in
-    the same micro-step, in the order of a chain.
+    the same micro-step, in the order of a chain. ``macro`` and ``implementation`` are those that the step runs in, such as
+    ``BootNewEnv`` and ``BootNewEnvHardReboot``: switch_pxe, kexec and wait_reboot mean another system in each.
     """
 
     order: Order
@@ -146,6 +164,8 @@ class Work:
     notes: dict[str, Any]
     say: Callable[[str], None]
     peers: tuple[Target, ...] = ()
+    macro: str = ""
+    implementation: str = ""
 
 
 MicroStep = Callable[[Work], None]
