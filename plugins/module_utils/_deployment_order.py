@@ -130,6 +130,23 @@ class Channel(Protocol):
         """Whether the node takes a login within ``timeout`` seconds."""
 
 
+class Broadcast(Protocol):
+    """The server side of one broadcast: one image to the nodes that entered ``send_environment`` together.
+
+    The engine calls ``start`` once before the first of them begins and ``stop`` once after the last has ended, whatever its
+    outcome. Nodes that come again after a failure get a broadcast of their own, which may run beside an earlier one.
+    """
+
+    def start(self) -> None:
+        """Raises ClusterError when it cannot serve; then every node of the group fails."""
+
+    def stop(self) -> None:
+        """Must bear being called after a ``start`` that failed."""
+
+    def receive_script(self, node: str) -> str:
+        """A POSIX shell snippet that writes exactly the image's bytes to stdout on ``node``."""
+
+
 @dataclass(frozen=True)
 class Deadline:
     """When a macro-step must have ended, on the monotonic clock."""
@@ -155,6 +172,7 @@ class Work:
     ``say`` records a line of evidence in the deployment's journal while the step runs. ``peers`` are the nodes that are in
     the same micro-step, in the order of a chain. ``macro`` and ``implementation`` are those that the step runs in, such as
     ``BootNewEnv`` and ``BootNewEnvHardReboot``: switch_pxe, kexec and wait_reboot mean another system in each.
+    ``notes`` hold what JSON can, so that a resumed deployment has them too. ``broadcast`` is there in send_environment.
     """
 
     order: Order
@@ -166,6 +184,7 @@ class Work:
     peers: tuple[Target, ...] = ()
     macro: str = ""
     implementation: str = ""
+    broadcast: Broadcast | None = None
 
 
 MicroStep = Callable[[Work], None]
