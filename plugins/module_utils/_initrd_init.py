@@ -140,7 +140,7 @@ case $1 in
 esac
 """
 
-NATIVE_INIT = r"""#!/bin/sh
+NATIVE_START = r"""#!/bin/sh
 # PID 1 of the native initrd: brings a NIC up, mounts the root by NFS, hands over to the root's init.
 # Every step has a time limit; what fails is said on every console, and the node reboots.
 set -u
@@ -179,7 +179,9 @@ main() {
     hand_over "$@"
 }
 
-mount_system() {
+"""
+
+SYSTEM_FUNCTIONS = r"""mount_system() {
     mount -t proc proc /proc
     mount -t sysfs sys /sys
     mount -t devtmpfs dev /dev 2>/dev/null || { mount -t tmpfs -o mode=0755 dev /dev && mdev -s; }
@@ -364,7 +366,10 @@ lease() {
     cat "/run/dhcp/$1" 2>/dev/null
 }
 
-find_root() { # nfsroot=[SERVER:]PATH[,OPTIONS], root= or DHCP's root-path in the same form
+"""
+"""What the native init shares with that of the deployment environment: devices, drivers, a NIC, and how it fails."""
+
+NATIVE_END = r"""find_root() { # nfsroot=[SERVER:]PATH[,OPTIONS], root= or DHCP's root-path in the same form
     place=$nfsroot
     [ "$place" != auto ] || place=''
     case $root in
@@ -457,3 +462,5 @@ hand_over() {
 
 main "$@"
 """
+
+NATIVE_INIT = NATIVE_START + SYSTEM_FUNCTIONS + NATIVE_END
