@@ -354,7 +354,7 @@ class Report:
             "msg": self.message(),
             "rules": [verdict.as_result() for verdict in self.verdicts],
             "unmet": list(dict.fromkeys(option for verdict in self.unmet for option in verdict.rule.options)),
-            "source": self.config.source,
+            "config_source": self.config.source,
             "symbols": len(self.config.symbols),
         }
 

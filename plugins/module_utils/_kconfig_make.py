@@ -79,10 +79,10 @@ class Toolchain:
 
 
 @contextlib.contextmanager
-def workshop(tree: KernelTree, output: Path, toolchain: Toolchain) -> Iterator[Workshop]:
+def workshop(tree: KernelTree, build: Path, toolchain: Toolchain) -> Iterator[Workshop]:
     """A folder to make configurations in, removed afterwards, as are those that killed runs left.
 
-    ``output`` is the build folder: programs that an earlier make left there are taken from it. Raises ClusterError
+    ``build`` is the build folder: programs that an earlier make left there are taken from it. Raises ClusterError
     where make is missing or the folder cannot be made.
     """
     _command.require("make", package="make")
@@ -90,7 +90,7 @@ def workshop(tree: KernelTree, output: Path, toolchain: Toolchain) -> Iterator[W
     remove_leftovers(Path(tempfile.gettempdir()))
     linked = (
         tree.legacy
-        or output.resolve() == tree.path.resolve()
+        or build.resolve() == tree.path.resolve()
         or any((tree.path / name).exists() for name in UNCLEAN)
     )
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
@@ -99,7 +99,7 @@ def workshop(tree: KernelTree, output: Path, toolchain: Toolchain) -> Iterator[W
             link(tree.path, folder)
             command = ["make", "-s", "-C", str(folder)]
         else:
-            copy_programs(output, folder)
+            copy_programs(build, folder)
             command = ["make", "-s", "-C", str(tree.path), f"O={folder}"]
         yield Workshop(tree, folder, [*command, *toolchain.variables()])
     except OSError as error:
@@ -183,8 +183,8 @@ def link(tree: Path, folder: Path, below: str = "") -> None:
             (folder / name).symlink_to(tree / name)
 
 
-def copy_programs(output: Path, folder: Path) -> None:
+def copy_programs(build: Path, folder: Path) -> None:
     """Programs that an earlier make left in the build folder, with their times, so that make takes them."""
     for name in PROGRAMS:
-        if (output / name).is_dir():
-            shutil.copytree(output / name, folder / name, symlinks=True)
+        if (build / name).is_dir():
+            shutil.copytree(build / name, folder / name, symlinks=True)

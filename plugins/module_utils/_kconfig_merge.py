@@ -47,8 +47,8 @@ FORMAT = 1
 class Request:
     """``base`` is a file's absolute path, ``running``, or a target of the tree's make such as ``defconfig``."""
 
-    tree: Path
-    output: Path
+    source: Path
+    build: Path
     base: str
     rules: Sequence[Rule] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """``text`` is the settled configuration, ``before`` what lies in the output folder, none where nothing does."""
+    """``text`` is the settled configuration, ``before`` what lies in the build folder, none where nothing does."""
 
     config: KernelConfig
     text: str
@@ -129,20 +129,20 @@ def merge(request: Request) -> Outcome:
 
     Raises ClusterError for bad input before make runs, and where make fails.
     """
-    tree = _kconfig_tree.read_tree(request.tree, request.architecture)
+    tree = _kconfig_tree.read_tree(request.source, request.architecture)
     check_places(request, tree)
     toolchain = _kconfig_make.Toolchain(tree.architecture, request.cross_compile, request.cc)
     explicit = _kconfig_wishes.explicit_wishes(tree, request.options)
     base = read_base(request.base)
     found = find_hardware(request, tree)
     inputs = fingerprint(request, tree, base, found, toolchain)
-    path = request.output / ".config"
+    path = request.build / ".config"
     before = read_text(path)
-    stamp = read_stamp(request.output, inputs, before)
+    stamp = read_stamp(request.build, inputs, before)
     if stamp is not None and before is not None:
         text, wishes, hopeless = before, [Wish(**one) for one in stamp["wishes"]], stamp["hopeless"]
     else:
-        with _kconfig_make.workshop(tree, request.output, toolchain) as workshop:
+        with _kconfig_make.workshop(tree, request.build, toolchain) as workshop:
             if base is None:
                 workshop.start(request.base)
                 base = _kconfig.read_config(workshop.config)
@@ -170,12 +170,12 @@ def merge(request: Request) -> Outcome:
 
 
 def check_places(request: Request, tree: KernelTree) -> None:
-    if tree.legacy and request.output.resolve() != tree.path.resolve():
+    if tree.legacy and request.build.resolve() != tree.path.resolve():
         raise ClusterError(
-            f"output: Linux {tree.version} is configured and built in its tree; set output to {tree.path}"
+            f"build: Linux {tree.version} is configured and built in its tree; set build to {tree.path}"
         )
-    if not request.output.parent.is_dir():
-        raise ClusterError(f"output: {request.output.parent} does not exist; create it first")
+    if not request.build.parent.is_dir():
+        raise ClusterError(f"build: {request.build.parent} does not exist; create it first")
     if not request.base.startswith("/") and request.base != RUNNING and not TARGET.fullmatch(request.base):
         raise ClusterError(
             f"base: {request.base!r} is neither an absolute path, nor running, nor a target of make such as defconfig"
@@ -263,10 +263,10 @@ def read_text(path: Path) -> str | None:
         raise ClusterError(f"cannot read the present configuration {path}: {error.strerror}") from error
 
 
-def read_stamp(output: Path, inputs: str, before: str | None) -> dict[str, Any] | None:
+def read_stamp(build: Path, inputs: str, before: str | None) -> dict[str, Any] | None:
     """What an earlier run noted, where the configuration is still what that made of the same inputs."""
     try:
-        stamp = json.loads((output / STAMP).read_bytes())
+        stamp = json.loads((build / STAMP).read_bytes())
     except (OSError, ValueError):
         return None
     fits = isinstance(stamp, dict) and stamp.get("inputs") == inputs and before is not None
@@ -275,10 +275,10 @@ def read_stamp(output: Path, inputs: str, before: str | None) -> dict[str, Any] 
 
 def publish(outcome: Outcome) -> None:
     """Write the configuration, then the stamp, each by one rename."""
-    output = outcome.config.path.parent
-    output.mkdir(exist_ok=True)
+    build = outcome.config.path.parent
+    build.mkdir(exist_ok=True)
     if outcome.changed:
         _atomic.write_file(outcome.config.path, outcome.text.encode())
-    stamp, data = output / STAMP, outcome.stamp()
+    stamp, data = build / STAMP, outcome.stamp()
     if not stamp.is_file() or stamp.read_bytes() != data:
         _atomic.write_file(stamp, data)

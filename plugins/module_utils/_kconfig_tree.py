@@ -73,10 +73,10 @@ def read_version(path: Path) -> str:
         head = (path / "Makefile").read_text(encoding="utf-8", errors="replace")[:2000]
     except OSError as error:
         raise ClusterError(
-            f"tree: {path} is no kernel source tree: cannot read its Makefile: {error.strerror}"
+            f"source: {path} is no kernel source tree: cannot read its Makefile: {error.strerror}"
         ) from error
     found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)\s*=[ \t]*(\S*)", head, re.M))
     if not found.get("VERSION") or not found.get("PATCHLEVEL"):
-        raise ClusterError(f"tree: {path} is no kernel source tree: its Makefile says no VERSION")
+        raise ClusterError(f"source: {path} is no kernel source tree: its Makefile says no VERSION")
     numbers = [found.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
     return ".".join(filter(None, numbers)) + found.get("EXTRAVERSION", "")

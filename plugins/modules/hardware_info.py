@@ -34,8 +34,8 @@ EXAMPLES = r"""
 
 - name: Make a configuration with the drivers of one node of each cluster
   oneimage.cluster.kernel_config:
-    tree: /usr/src/linux-cluster
-    output: /var/tmp/build
+    source: /usr/src/linux-cluster
+    build: /var/tmp/build
     base: /boot/config-6.1.0-56-amd64
     hardware:
       - site: nancy

@@ -14,7 +14,7 @@ description:
   - Reads the configuration of a Linux kernel, of any version from 2.4 on, and holds it against rules that say which
     options must have which values, why, and what to do where they have not.
   - Rules come from profiles, YAML files on the controller, and from the task itself.
-  - With O(tree) and O(output) it makes the configuration. It starts from O(base), sets what the rules want, what the
+  - With O(source) and O(build) it makes the configuration. It starts from O(base), sets what the rules want, what the
     O(hardware) of the nodes needs and the task's O(options), lets the source tree itself settle it (C(olddefconfig), in
     older trees C(oldconfig) with empty answers), and checks it again.
   - What the tree dropped is told with the dependency that dropped it, read from that tree's Kconfig. Drivers become
@@ -22,7 +22,7 @@ description:
   - make works in a temporary folder. C(.config) comes to the build folder by one rename, and C(.oneimage-config.json)
     beside it tells what it was made from. While that stays the same, make is not run again.
 requirements:
-  - for O(tree), util-linux, make and a compiler, flex and bison as the kernel's configuration programs need them
+  - for O(source), util-linux, make and a compiler, flex and bison as the kernel's configuration programs need them
 extends_documentation_fragment: [oneimage.cluster._attributes]
 options:
   path:
@@ -30,17 +30,17 @@ options:
       - The configuration on the target host. A text file such as C(/boot/config-6.1.0-56-amd64) or a source tree's C(.config),
         gzip'd or not, C(/proc/config.gz), or a C(vmlinuz) or C(vmlinux) that was built with C(CONFIG_IKCONFIG).
       - Kernels packed with zstd, lz4 or lzo need the program C(zstd), C(lz4) or C(lzop) on the target host.
-      - Either this or O(tree).
+      - Either this or O(source).
     type: path
-  tree:
+  source:
     description:
       - The source tree of a kernel, from 2.4 on, to make a configuration for.
       - A tree that was configured itself is used as well; it stays as it is.
     type: path
-  output:
+  build:
     description:
       - The build folder (C(O=) of the kernel's make) that gets C(.config). Made if it is missing.
-      - Kernels 2.4 are built in the tree, so that this must be O(tree).
+      - Kernels 2.4 are built in the tree, so that this must be O(source).
     type: path
   base:
     description:
@@ -146,7 +146,7 @@ options:
   strict:
     description:
       - Whether an unmet rule fails the task; V(false) only reports.
-      - With O(tree) this holds for dropped options and for drivers that the tree does not know as well. With V(true) nothing
+      - With O(source) this holds for dropped options and for drivers that the tree does not know as well. With V(true) nothing
         is written then.
     type: bool
     default: true
@@ -156,7 +156,7 @@ seealso:
   - module: oneimage.cluster.kernel_build
   - module: oneimage.cluster.netboot_check
 notes:
-  - Without O(tree), never changes anything.
+  - Without O(source), never changes anything.
 """
 
 EXAMPLES = r"""
@@ -184,8 +184,8 @@ EXAMPLES = r"""
 
 - name: Make one for all sites from Debian's
   oneimage.cluster.kernel_config:
-    tree: /usr/src/linux-cluster
-    output: /var/tmp/build
+    source: /usr/src/linux-cluster
+    build: /var/tmp/build
     base: /boot/config-6.1.0-56-amd64
     profiles: [kadeploy_multisite]
     hardware:
@@ -210,8 +210,8 @@ EXAMPLES = r"""
 
 - name: A kernel that boots without an initrd, its NICs' drivers built in, from what the inventory knows of its nodes
   oneimage.cluster.kernel_config:
-    tree: /usr/src/linux-cluster
-    output: /var/tmp/build-nfsroot
+    source: /usr/src/linux-cluster
+    build: /var/tmp/build-nfsroot
     profiles: [nfsroot_builtin, serial_console]
     hardware:
       - site: nancy
@@ -223,18 +223,18 @@ RETURN = r"""
 path:
   description: The configuration.
   type: str
-  returned: with O(tree)
+  returned: with O(source)
   sample: /var/tmp/build/.config
 version:
   description: The version of the source tree.
   type: str
-  returned: with O(tree)
+  returned: with O(source)
   sample: 6.1.90
 dropped:
   description: What the task, its profiles or the hardware want and the tree did not take over, with the reason.
   type: list
   elements: dict
-  returned: with O(tree)
+  returned: with O(source)
   sample:
     - option: CONFIG_KERRIGHED
       wanted: "y"
@@ -248,14 +248,14 @@ hardware:
       C(missing).
   type: list
   elements: dict
-  returned: with O(tree)
+  returned: with O(source)
   sample:
     - {site: nancy, driver: igb, device: "", options: [CONFIG_IGB], wanted: "m", value: "m"}
 hardware_table:
   description: The same as aligned lines, to be printed.
   type: list
   elements: str
-  returned: with O(tree)
+  returned: with O(source)
   sample:
     - site   driver  option      wanted  got
     - nancy  igb     CONFIG_IGB  m       m
@@ -288,7 +288,7 @@ unmet:
   elements: str
   returned: success or a rule is unmet
   sample: [CONFIG_ROOT_NFS]
-source:
+config_source:
   description: Where the configuration was found. C(text), C(gzip'd text) or C(embedded in the kernel).
   type: str
   returned: success or a rule is unmet
@@ -328,8 +328,8 @@ HARDWARE = {
 }
 OPTIONS = {
     "path": {"type": "path"},
-    "tree": {"type": "path"},
-    "output": {"type": "path"},
+    "source": {"type": "path"},
+    "build": {"type": "path"},
     "base": {"type": "str"},
     "options": {"type": "dict"},
     "hardware": {"type": "list", "elements": "dict", "options": HARDWARE},
@@ -342,16 +342,16 @@ OPTIONS = {
     "rules": {"type": "list", "elements": "dict", "default": [], "options": RULE},
     "strict": {"type": "bool", "default": True},
 }
-WITH_TREE = ("base", "options", "hardware", "modules_folder", "architecture", "cross_compile", "cc")
+WITH_SOURCE = ("base", "options", "hardware", "modules_folder", "architecture", "cross_compile", "cc")
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=OPTIONS,
-        required_one_of=[("path", "tree")],
-        mutually_exclusive=[("path", "tree")],
-        required_together=[("tree", "output")],
-        required_by=dict.fromkeys(WITH_TREE, "tree"),
+        required_one_of=[("path", "source")],
+        mutually_exclusive=[("path", "source")],
+        required_together=[("source", "build")],
+        required_by=dict.fromkeys(WITH_SOURCE, "source"),
         supports_check_mode=True,
     )
     given = module.params
@@ -361,7 +361,7 @@ def main() -> None:
                 "profiles were not resolved, nor files of hardware read: "
                 "call the module by its full name oneimage.cluster.kernel_config"
             )
-        if given["tree"]:
+        if given["source"]:
             make(module)
         if not given["rules"]:
             raise ClusterError("nothing to check; name at least one of profiles, or give rules")
@@ -378,8 +378,8 @@ def make(module: AnsibleModule) -> None:
     given = module.params
     outcome = merge(
         Request(
-            tree=Path(given["tree"]).absolute(),
-            output=Path(given["output"]).absolute(),
+            source=Path(given["source"]).absolute(),
+            build=Path(given["build"]).absolute(),
             base=given["base"] or "defconfig",
             rules=parse_rules(given["rules"]),
             options=given["options"] or {},

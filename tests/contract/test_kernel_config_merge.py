@@ -31,8 +31,8 @@ def new(tmp_path: Path) -> dict[str, Any]:
     tree = kconfig_trees.make_tree(tmp_path / "linux", kconfig_trees.NEW)
     (tmp_path / "base").write_text(FOUND_TEXT)
     return {
-        "tree": str(tree),
-        "output": str(tmp_path / "build"),
+        "source": str(tree),
+        "build": str(tmp_path / "build"),
         "base": str(tmp_path / "base"),
         "architecture": "x86_64",
     }
@@ -41,18 +41,18 @@ def new(tmp_path: Path) -> dict[str, Any]:
 @pytest.fixture
 def kerrighed(tmp_path: Path) -> dict[str, Any]:
     tree = kconfig_trees.make_tree(tmp_path / "linux-2.6.20", kconfig_trees.KERRIGHED)
-    output = str(tmp_path / "build")
-    return {"tree": str(tree), "output": output, "base": "defconfig", "architecture": "x86_64"}
+    build = str(tmp_path / "build")
+    return {"source": str(tree), "build": build, "base": "defconfig", "architecture": "x86_64"}
 
 
 @pytest.fixture
 def openmosix(tmp_path: Path) -> dict[str, Any]:
     tree = str(kconfig_trees.make_tree(tmp_path / "linux-2.4.22", kconfig_trees.OPENMOSIX))
-    return {"tree": tree, "output": tree, "base": "defconfig", "architecture": "i386"}
+    return {"source": tree, "build": tree, "base": "defconfig", "architecture": "i386"}
 
 
 def lines(options: dict[str, Any]) -> list[str]:
-    return Path(options["output"], ".config").read_text().splitlines()
+    return Path(options["build"], ".config").read_text().splitlines()
 
 
 def test_it_makes_what_is_wanted_once(module: Run, new: dict[str, Any], tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_it_makes_what_is_wanted_once(module: Run, new: dict[str, Any], tmp_path
         "LOCALVERSION": '-my "own"',
     }
     options = {**new, "options": wanted}
-    tree = snapshot(Path(new["tree"]))
+    tree = snapshot(Path(new["source"]))
     predicted = module("kernel_config", options, check=True)
     assert predicted["changed"] is True
-    assert not Path(new["output"]).exists()
+    assert not Path(new["build"]).exists()
     first = module("kernel_config", options)
     assert (first["changed"], first["ok"], first["dropped"]) == (True, True, [])
     assert {
@@ -90,7 +90,7 @@ def test_it_makes_what_is_wanted_once(module: Run, new: dict[str, Any], tmp_path
         again = module("kernel_config", options, check=check)
         assert (again["changed"], again["ok"], "diff" in again) == (False, True, False)
     assert snapshot(tmp_path) == before
-    assert snapshot(Path(new["tree"])) == tree
+    assert snapshot(Path(new["source"])) == tree
 
 
 def test_a_change_shows_as_one_line(module: Run, new: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def test_a_change_shows_as_one_line(module: Run, new: dict[str, Any]) -> None:
 
 def test_a_configuration_changed_by_hand_is_put_right(module: Run, new: dict[str, Any]) -> None:
     module("kernel_config", new)
-    config = Path(new["output"], ".config")
+    config = Path(new["build"], ".config")
     made = config.read_text()
     config.write_text(made.replace("CONFIG_NR_CPUS=8", "CONFIG_NR_CPUS=9"))
     assert module("kernel_config", new)["changed"] is True
@@ -113,7 +113,7 @@ def test_what_the_tree_dropped_is_told_with_the_dependency(module: Run, new: dic
     options = {**new, "options": {"ROOT_NFS": "y", "DEBUG_KERNEL": "n", "EXPERT": "y", "NR_CPUS": 1000}}
     refused = module("kernel_config", options)
     assert refused["failed"] is True
-    assert not Path(new["output"]).exists()
+    assert not Path(new["build"]).exists()
     result = module("kernel_config", {**options, "strict": False})
     assert (result.get("failed"), result["changed"], result["ok"]) == (None, True, False)
     reasons = {one["option"]: one["reason"] for one in result["dropped"]}
@@ -151,8 +151,8 @@ def test_a_rule_may_be_met_in_another_way_than_was_tried(module: Run, new: dict[
         ({"options": {"NR_CPUS": "many"}}, "is of type int: 'many' does not fit"),
         ({"options": {"INET": True}}, "CONFIG_INET: write y, not true"),
         ({"options": {"LOCALVERSION": "a\nCONFIG_INET=n"}}, "does not fit; give text on one line"),
-        ({"tree": "/nowhere"}, "tree: /nowhere is no kernel source tree: cannot read its Makefile"),
-        ({"output": "/nowhere/build"}, "output: /nowhere does not exist"),
+        ({"source": "/nowhere"}, "source: /nowhere is no kernel source tree: cannot read its Makefile"),
+        ({"build": "/nowhere/build"}, "build: /nowhere does not exist"),
         ({"base": "../config"}, "base: '../config' is neither an absolute path"),
         ({"base": "/nowhere/config"}, "cannot read the kernel configuration /nowhere/config"),
         ({"base": "no_such_config"}, "make no_such_config failed with exit code 2"),
@@ -174,12 +174,12 @@ def test_bad_input_gives_one_error_and_nothing_is_written(
     before = snapshot(tmp_path)
     result = module("kernel_config", {**new, **options})
     assert result["failed"] is True
-    assert words.replace("TREE", new["tree"]) in result["msg"]
+    assert words.replace("TREE", new["source"]) in result["msg"]
     assert snapshot(tmp_path) == before
 
 
 def test_a_faulty_kconfig_is_named(module: Run, new: dict[str, Any]) -> None:
-    with Path(new["tree"], "net/Kconfig").open("a") as file:
+    with Path(new["source"], "net/Kconfig").open("a") as file:
         file.write("config BROKEN\n\tbool bool bool\n")
     result = module("kernel_config", new)
     assert result["failed"] is True
@@ -189,7 +189,7 @@ def test_a_faulty_kconfig_is_named(module: Run, new: dict[str, Any]) -> None:
 
 def test_options_without_a_tree_are_refused(module: Run) -> None:
     result = module("kernel_config", {"path": str(STOCK), "options": {"INET": "y"}})
-    assert "missing parameter(s) required by 'options': tree" in result["msg"]
+    assert "missing parameter(s) required by 'options': source" in result["msg"]
 
 
 @pytest.mark.parametrize("base", ["defconfig", "tinyconfig"])
@@ -208,7 +208,7 @@ def test_the_running_kernel_is_a_base(module: Run, new: dict[str, Any]) -> None:
 
 
 def test_a_tree_that_was_configured_itself_stays_as_it_is(module: Run, new: dict[str, Any]) -> None:
-    tree = Path(new["tree"])
+    tree = Path(new["source"])
     (tree / ".config").write_text(FOUND_TEXT)
     before = snapshot(tree)
     result = module("kernel_config", {**new, "options": {"NR_CPUS": 4}})
@@ -256,7 +256,7 @@ def test_drivers_that_the_tree_does_not_know_are_told_with_their_sites(
     result = module("kernel_config", {**new, "hardware": hardware})
     assert result["failed"] is True
     assert (
-        f"driver bnx2 is built by no Makefile of Linux 6.1.90 in {new['tree']}; needed by nancy, rennes"
+        f"driver bnx2 is built by no Makefile of Linux 6.1.90 in {new['source']}; needed by nancy, rennes"
         in (result["msg"])
     )
     assert "driver gone is built by no Makefile" in result["msg"]
@@ -317,22 +317,22 @@ def test_killed_on_the_way_the_old_configuration_stays(
     (tmp_path / "tmp").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     module("kernel_config", new)
-    old = Path(new["output"], ".config").read_bytes()
+    old = Path(new["build"], ".config").read_bytes()
     changed = {**new, "options": {"NR_CPUS": 99}}
     for delay in (0.15, 0.3, 0.45, 0.6):
         process = start_module("kernel_config", changed)
         time.sleep(delay)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        text = Path(new["output"], ".config").read_bytes()
+        text = Path(new["build"], ".config").read_bytes()
         assert text == old or b"CONFIG_NR_CPUS=99" in text
     time.sleep(2)  # make outlives the killed module for a moment
-    Path(new["output"], ".config").write_bytes(old)
+    Path(new["build"], ".config").write_bytes(old)
     assert module("kernel_config", changed)["changed"] is True
     assert "CONFIG_NR_CPUS=99" in lines(new)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert module("kernel_config", changed)["changed"] is False
-    assert not list(Path(new["output"]).glob(".oneimage-partial-*"))
+    assert not list(Path(new["build"]).glob(".oneimage-partial-*"))
 
 
 def test_kerrighed_needs_keys_off(module: Run, kerrighed: dict[str, Any]) -> None:
@@ -359,7 +359,7 @@ def test_the_profile_kerrighed_makes_one(kerrighed: dict[str, Any], tmp_path: Pa
 
 
 def test_the_profile_openmosix_makes_one_in_its_tree(openmosix: dict[str, Any], tmp_path: Path) -> None:
-    tree = Path(openmosix["tree"])
+    tree = Path(openmosix["source"])
     before = snapshot(tree)
     options = {**openmosix, "profiles": ["openmosix"], "options": {"EXPERIMENTAL": "y", "M386": "y"}}
     hardware = {"hardware": [{"drivers": ["e1000"]}, {"drivers": ["tg3"], "as": "builtin"}]}
@@ -387,12 +387,12 @@ def test_the_profile_openmosix_makes_one_in_its_tree(openmosix: dict[str, Any], 
 def test_a_kernel_24_is_configured_in_its_tree_only(
     module: Run, openmosix: dict[str, Any], tmp_path: Path
 ) -> None:
-    result = module("kernel_config", {**openmosix, "output": str(tmp_path / "build")})
-    assert "Linux 2.4.22-openmosix is configured and built in its tree; set output to" in result["msg"]
+    result = module("kernel_config", {**openmosix, "build": str(tmp_path / "build")})
+    assert "Linux 2.4.22-openmosix is configured and built in its tree; set build to" in result["msg"]
 
 
 def test_a_kernel_24_without_defconfig_needs_a_base(module: Run, openmosix: dict[str, Any]) -> None:
-    Path(openmosix["tree"], "arch/i386/defconfig").unlink()
+    Path(openmosix["source"], "arch/i386/defconfig").unlink()
     result = module("kernel_config", openmosix)
     assert result["msg"].endswith("arch/i386/defconfig does not exist; give a configuration as base")
 
@@ -402,21 +402,21 @@ def test_an_oldconfig_that_never_stops_to_ask_is_ended(
     module: Run, openmosix: dict[str, Any], at_end: str
 ) -> None:
     """The stand-in takes no empty answer, as the real ones do for a number without default."""
-    script = Path(openmosix["tree"], "scripts/Configure")
+    script = Path(openmosix["source"], "scripts/Configure")
     script.write_text(script.read_text().replace("read -r ans || exit 1;", f"read -r ans || {at_end};"))
-    before = snapshot(Path(openmosix["tree"]))
-    Path(openmosix["tree"], "arch/i386/config.in").write_text(
+    before = snapshot(Path(openmosix["source"]))
+    Path(openmosix["source"], "arch/i386/config.in").write_text(
         'while :; do readln "Asked again and again and again and again and again" "" ""; done\n'
     )
     result = module("kernel_config", openmosix)
     assert "make oldconfig failed with exit code 2" in result["msg"]
     assert "Asked again and again" in result["msg"]
-    assert snapshot(Path(openmosix["tree"])).keys() == before.keys()
+    assert snapshot(Path(openmosix["source"])).keys() == before.keys()
 
 
 def test_a_torn_configuration_is_replaced(module: Run, new: dict[str, Any]) -> None:
     module("kernel_config", new)
-    config = Path(new["output"], ".config")
+    config = Path(new["build"], ".config")
     made = config.read_bytes()
     config.write_bytes(b"\xff\x00CONFIG_N")
     assert module("kernel_config", new)["changed"] is True
@@ -435,8 +435,8 @@ def debian_tree() -> Path:
 def test_debians_kernel_for_two_sites_without_an_initrd(debian_tree: Path, tmp_path: Path) -> None:
     (tmp_path / "base").write_bytes(gzip.decompress(debian_source.stock_config(debian_tree).read_bytes()))
     options = {
-        "tree": str(debian_tree),
-        "output": str(tmp_path / "build"),
+        "source": str(debian_tree),
+        "build": str(tmp_path / "build"),
         "base": str(tmp_path / "base"),
         "architecture": "x86_64",
         "profiles": ["nfsroot_builtin", "kadeploy_multisite", "serial_console"],
@@ -460,7 +460,7 @@ def test_debians_kernel_for_two_sites_without_an_initrd(debian_tree: Path, tmp_p
 
 @pytest.mark.slow
 def test_debians_tree_tells_why_it_drops(module: Run, debian_tree: Path, tmp_path: Path) -> None:
-    options = {"tree": str(debian_tree), "output": str(tmp_path / "build"), "base": "tinyconfig"}
+    options = {"source": str(debian_tree), "build": str(tmp_path / "build"), "base": "tinyconfig"}
     wanted = {"ROOT_NFS": "y", "64BIT": "y", "MODULES": "y", "CRYPTO": "y"}
     hardware = [{"site": "lab", "drivers": ["virtio_net", "e1000e"]}]
     result = module(
@@ -471,5 +471,5 @@ def test_debians_tree_tells_why_it_drops(module: Run, debian_tree: Path, tmp_pat
     assert reasons["CONFIG_ROOT_NFS"].endswith("NFS_FS = y, NFS_FS=n; IP_PNP, IP_PNP=n")
     assert reasons["CONFIG_VIRTIO_NET"].startswith("depends on NETDEVICES, NETDEVICES=n")
     assert {"CONFIG_64BIT=y", "CONFIG_MODULES=y", "CONFIG_CRYPTO=y"} <= set(lines(options))
-    stamp = json.loads(Path(options["output"], ".oneimage-config.json").read_text())
+    stamp = json.loads(Path(options["build"], ".oneimage-config.json").read_text())
     assert {"inputs", "config"} <= set(stamp)
