@@ -23,6 +23,7 @@ ADVICE = {
     "loader": "its loader fetched no kernel: look at its boot entry and at the console",
     "kernel": "the kernel was fetched but no initrd reported: does the kernel start here, has the initrd the NIC's driver?",
     "initrd": "the initrd has the network but no root: is the root exported to this address, is its path the published one?",
+    "deploy": "the deployment environment is up but its ssh does not answer: look at the console",
     "root": "the root is mounted but ssh does not answer: look at the console for failed units",
     "ssh": "",
 }
@@ -83,7 +84,7 @@ def report_events(lines: Iterable[str]) -> Iterable[Event]:
     """What initrds said of themselves; a ``failed-STAGE`` is evidence of the stage before it."""
     for line in lines:
         said = REPORT.match(line)
-        if said and said["stage"] in ("initrd", "root"):
+        if said and said["stage"] in ("initrd", "deploy", "root"):
             at = datetime.fromisoformat(said["time"]).timestamp()
             yield Event(at, said["mac"].lower().replace("-", ":"), said["address"], said["stage"], line)
 

@@ -13,7 +13,8 @@ author: The oneimage.cluster founders (@oneimage)
 description:
   - Runs on the boot server and reads what its own services log of each node, so that a dead node is named with the stage
     at which it died, and with the line that shows it.
-  - The stages are V(dhcp), V(loader), V(kernel), V(initrd), V(root) and V(ssh), in this order.
+  - The stages are V(dhcp), V(loader), V(kernel), V(initrd), V(deploy) (the deployment environment), V(root) and V(ssh), in
+    this order.
   - With O(wait), looks again and again until the ssh of every node answers or the time is over, and prints each stage
     as a node reaches it.
 extends_documentation_fragment:
@@ -103,58 +104,20 @@ now:
 """
 
 import concurrent.futures
-import contextlib
-import shutil
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.oneimage.cluster.plugins.module_utils._boot_logs import greeting, journal, log
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage import (
     dnsmasq_events,
     nginx_events,
     observe,
     report_events,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
-
-GREETING_TIMEOUT = 2.0
-
-
-def journal(since: float) -> list[str]:
-    """What dnsmasq logged; nothing on a host that keeps no journal."""
-    if shutil.which("journalctl") is None:
-        return []
-    argv = [
-        "journalctl",
-        "--unit=dnsmasq",
-        f"--since=@{int(since)}",
-        "--output=short-unix",
-        "--no-pager",
-        "--quiet",
-    ]
-    return run(argv, timeout=30).stdout.decode("utf-8", "replace").splitlines()
-
-
-def log(path: Path) -> list[str]:
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text("utf-8", "replace").splitlines()
-    return []
-
-
-def greeting(address: str) -> str:
-    """The first line of the ssh server at ``address``, or nothing."""
-    with (
-        contextlib.suppress(OSError),
-        socket.create_connection((address, 22), GREETING_TIMEOUT) as connection,
-    ):
-        connection.settimeout(GREETING_TIMEOUT)
-        said = connection.recv(255).split(b"\r\n")[0].decode("ascii", "replace")
-        return said if said.startswith("SSH-") else ""
-    return ""
 
 
 def look(options: dict[str, Any]) -> dict[str, Any]:
