@@ -12,7 +12,7 @@ Every record has ``time`` (Unix seconds), ``deployment``, ``event``, and where t
 | event | of |
 |---|---|
 | ``begin`` | the deployment, by one process; ``order`` says what is deployed, ``nodes`` where to; a rerun begins again |
-| ``enter`` | a node enters one attempt at an implementation of a macro-step |
+| ``enter`` | a node enters one attempt at an implementation of a macro-step; ``fresh`` where nothing of before holds |
 | ``wait`` | a node waits for others before ``micro``; the time is not counted |
 | ``start``, ``ok``, ``failed`` | a micro-step; without ``micro``, ``ok`` and ``failed`` close what ``enter`` opened |
 | ``said`` | a line of evidence while a micro-step runs |
@@ -56,8 +56,8 @@ class Journal:
             raise ClusterError(f"cannot write the journal {path}: {error.strerror}") from error
 
     def write(self, event: str, **fields: Any) -> None:
-        """``fields`` that are None, empty texts, lists and mappings are left out."""
-        kept = {name: value for name, value in fields.items() if value not in (None, "", [], (), {})}
+        """``fields`` that are None, false or empty are left out."""
+        kept = {name: value for name, value in fields.items() if value or isinstance(value, float)}
         record = {"time": round(time.time(), 3), "deployment": self.deployment, "event": event, **kept}
         line = json.dumps(record, ensure_ascii=False, default=str).encode() + b"\n"
         with self._lock:
@@ -153,6 +153,8 @@ def follow(progress: Progress, record: Mapping[str, Any]) -> None:
         # a rerun takes a node up again after its outcome
         progress.outcome = progress.message = progress.advice = ""
         progress.evidence = []
+        if record.get("fresh"):
+            progress.notes = {}
     if event in ("enter", "wait", "start", "brk"):
         progress.macro, progress.implementation = record["macro"], record["implementation"]
         progress.attempt = record.get("attempt", 0)

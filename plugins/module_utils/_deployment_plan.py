@@ -177,7 +177,7 @@ def parse_breakpoint(text: str, chosen: Mapping[str, Sequence[Step]]) -> Breakpo
 
 
 def parse_hooks(hooks: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Programs by ``before_MICRO``, ``after_MICRO``, ``instead_of_MICRO`` or the name of one of OWN_HOOKS; raises ClusterError."""
+    """Programs by ``before_MICRO``, ``after_MICRO``, ``instead_of_MICRO`` or one of OWN_HOOKS; raises ClusterError."""
     for name, argv in hooks.items():
         match = HOOK.fullmatch(name)
         if match is None or match[2] not in (steps.MICROS if match[1] else OWN_HOOKS):

@@ -54,10 +54,14 @@ class Traits:
     user_post_installs: bool = False
 
 
-PREPARE = ("create_partition_table", "format_deploy_part", "mount_deploy_part", "format_tmp_part")
-PREPARE += ("format_swap_part",)
-INSTALL = ("manage_admin_post_install", "manage_user_post_install", "check_kernel_files", "send_key")
-INSTALL += ("install_bootloader", "sync")
+PREPARE = (
+    *("create_partition_table", "format_deploy_part", "mount_deploy_part"),
+    *("format_tmp_part", "format_swap_part"),
+)
+INSTALL = (
+    *("manage_admin_post_install", "manage_user_post_install", "check_kernel_files"),
+    *("send_key", "install_bootloader", "sync"),
+)
 SEND = ("send_environment", "decompress_environment", "mount_deploy_part", *INSTALL)
 
 IMPLEMENTATIONS: Mapping[str, Implementation] = {
