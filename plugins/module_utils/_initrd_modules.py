@@ -32,8 +32,25 @@ NICS = (
 )
 """The drivers of a node's NIC where the user names none; those that the kernel lacks are left out."""
 
+DISKS = (
+    *("virtio_blk", "virtio_scsi", "vmw_pvscsi", "hv_storvsc", "xen_blkfront"),
+    *("nvme", "ahci", "ata_piix", "ata_generic", "pata_acpi", "isci", "mvsas", "sdhci_pci", "sdhci_acpi"),
+    *("mpt3sas", "mptsas", "mptspi", "megaraid_sas", "aacraid", "hpsa", "smartpqi", "arcmsr", "mpi3mr"),
+    *("3w_9xxx", "3w_sas", "sym53c8xx", "lpfc", "qla2xxx"),
+)
+"""The drivers of a node's disk controllers where the user names none."""
+
+DISK_KINDS = ("sd_mod", "mmc_block")
+"""The disks behind those controllers: loaded always, for they show up after init has looked for hardware."""
+
+FILE_SYSTEMS = (
+    *("ext4", "xfs", "btrfs", "vfat", "efivarfs"),
+    *("nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"),
+)
+"""Of a node's own partitions and of the firmware's variables, and the character sets that vfat asks for."""
+
 COMPANIONS = {
-    "virtio_net": ("virtio_pci", "virtio_mmio"),
+    **{name: ("virtio_pci", "virtio_mmio") for name in ("virtio_net", "virtio_blk", "virtio_scsi")},
     "mlx4_core": ("mlx4_en",),
 }
 """What a driver does not load without, although no dependency says so."""
