@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.oneimage.cluster.plugins.module_utils import _power_qemu, _power_redfish
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import require, run
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._node import parse_nodes
@@ -33,7 +34,9 @@ NEEDED: Mapping[str, Sequence[str]] = {
 }
 """The actions that reach a state. A cycle is off, then on, so that each half can be seen to have happened."""
 STARTING = ("on", "cycle", "reset")
-Command = tuple[list[str], Mapping[str, str]]
+LEVELS = ("soft", "hard", "very_hard")
+"""How hard a machine is switched: its operating system is asked, its power is switched, its supply is taken away."""
+PORTS = {"ipmi": 623, "redfish": 443}
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,24 @@ class Target:
     name: str
     driver: str = "ipmi"
     address: str | None = None
-    port: int = 623
+    port: int = -1
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     cipher_suite: int | None = None
+    system: str | None = None
+    tls: bool = True
+    validate_certs: bool = True
+    ca_path: str | None = None
+    socket: str | None = None
     firmware: str = "bios"
     commands: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.port == -1:  # the driver's own
+            object.__setattr__(self, "port", PORTS.get(self.driver, 0))
+
+    def can(self, action: str) -> bool:
+        return bool(self.commands.get(action)) or action in DRIVERS[self.driver][1]
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,7 @@ class Order:
     retries: int = 2
     boot_device: str | None = None
     check: bool = False
+    level: str = "hard"
 
     @property
     def actions(self) -> tuple[str, ...]:
@@ -74,6 +90,7 @@ class Outcome:
     before: str | None = None
     after: str | None = None
     changed: bool = False
+    level: str | None = None
     error: str | None = None
 
 
@@ -93,7 +110,7 @@ class Gate:
             time.sleep(delay)
 
 
-def ipmi_command(target: Target, action: str) -> Command:
+def ipmi_command(target: Target, action: str) -> tuple[list[str], Mapping[str, str]]:
     """The password goes through the environment: argument lists can be read by every user of the host."""
     argv = ["ipmitool", "-I", "lanplus", "-H", str(target.address), "-p", str(target.port)]
     argv += ["-U", target.user] if target.user else []
@@ -102,15 +119,50 @@ def ipmi_command(target: Target, action: str) -> Command:
         words = ["bootdev", action[len("boot_") :]]
         words += ["options=efiboot"] if target.firmware == "uefi" else []
     else:
-        words = ["power", action]
+        words = ["power", IPMI_WORDS.get(action, action)]
     return [*argv, "-E", "chassis", *words], {"IPMI_PASSWORD": target.password or ""}
 
 
-def own_command(target: Target, action: str) -> Command:
-    return list(target.commands[action]), {}
+def printed(argv: Sequence[str], environment: Mapping[str, str], timeout: float) -> str:
+    return run(argv, environment=environment, timeout=timeout).stdout.decode("utf-8", "replace")
 
 
-DRIVERS: Mapping[str, Callable[[Target, str], Command]] = {"ipmi": ipmi_command, "command": own_command}
+def by_ipmi(target: Target, action: str, timeout: float) -> str:
+    return printed(*ipmi_command(target, action), timeout)
+
+
+def by_command(target: Target, action: str, timeout: float) -> str:
+    return printed(target.commands[action], {}, timeout)
+
+
+def by_qemu(target: Target, action: str, timeout: float) -> str:
+    return _power_qemu.act(str(target.socket), action, timeout)
+
+
+def by_redfish(target: Target, action: str, timeout: float) -> str:
+    service = _power_redfish.Service(
+        str(target.address),
+        target.port,
+        tls=target.tls,
+        verify=target.validate_certs,
+        ca_path=target.ca_path,
+        user=target.user,
+        password=target.password,
+        timeout=timeout,
+    )
+    return _power_redfish.act(service, target.system, action, target.firmware)
+
+
+IPMI_WORDS = {"soft_off": "soft"}
+SWITCH = ("status", "on", "off", "soft_off", "reset")
+BOOT = ("boot_pxe", "boot_disk", "boot_bios")
+DRIVERS: Mapping[str, tuple[Callable[[Target, str, float], str], tuple[str, ...]]] = {
+    "ipmi": (by_ipmi, (*SWITCH, *BOOT)),
+    "redfish": (by_redfish, (*SWITCH, *BOOT)),
+    "qemu": (by_qemu, SWITCH),
+    "command": (by_command, ()),
+}
+"""How each driver acts, and what it can do. A command of the user's own takes the place of any of it."""
 
 
 def parse_targets(items: Iterable[Mapping[str, Any]], order: Order) -> list[Target]:
@@ -118,29 +170,36 @@ def parse_targets(items: Iterable[Mapping[str, Any]], order: Order) -> list[Targ
     declared = [{key: value for key, value in item.items() if value is not None} for item in items]
     parse_nodes([{"name": item.get("name")} for item in declared])
     targets = [Target(**item) for item in declared]
-    switches: dict[tuple[str | None, int], str] = {}
+    switches: dict[tuple[str | None, ...], str] = {}
     for target in targets:
+        check_target(target, order)
         if target.driver == "command":
-            missing = [action for action in order.actions if not target.commands.get(action)]
-            if missing:
-                raise ClusterError(
-                    f"node {target.name}: commands has no {', '.join(missing)}, which this needs"
-                )
             continue
-        if not ADDRESS.fullmatch(target.address or ""):
-            raise ClusterError(
-                f'node {target.name}: address "{target.address or ""}" is no name or address of a BMC'
-            )
-        if not 0 < target.port < 65536:
-            raise ClusterError(f"node {target.name}: port {target.port} is no UDP port")
-        first = switches.setdefault((target.address, target.port), target.name)
+        way = (target.address, str(target.port), target.system, target.socket)
+        first = switches.setdefault(way, target.name)
         if first != target.name:
-            raise ClusterError(
-                f"nodes {first} and {target.name} have the same BMC {target.address} port {target.port}"
-            )
+            where = target.socket or f"{target.address} port {target.port}"
+            raise ClusterError(f"nodes {first} and {target.name} have the same BMC {where}")
     if any(target.driver == "ipmi" for target in targets):
         require("ipmitool", package="ipmitool")
     return targets
+
+
+def check_target(target: Target, order: Order) -> None:
+    """Raises ClusterError when the way to its power is not whole, or cannot do what ``order`` needs."""
+    missing = [action for action in order.actions if not target.can(action)]
+    if missing:
+        raise ClusterError(f"node {target.name}: commands has no {', '.join(missing)}, which this needs")
+    if target.driver == "qemu" and not target.socket:
+        raise ClusterError(f"node {target.name}: driver qemu needs socket, the path of its QMP socket")
+    if target.driver not in PORTS:
+        return
+    if not ADDRESS.fullmatch(target.address or ""):
+        raise ClusterError(
+            f'node {target.name}: address "{target.address or ""}" is no name or address of a BMC'
+        )
+    if not 0 < target.port < 65536:
+        raise ClusterError(f"node {target.name}: port {target.port} is no port")
 
 
 def power(
@@ -175,15 +234,46 @@ def switch(target: Target, order: Order, gate: Gate, outcome: Outcome) -> None:
         return
     if order.boot_device and order.state in STARTING:
         act(target, f"boot_{order.boot_device}", order)
-    if order.state in ("off", "cycle") and outcome.before == "on":
-        act(target, "off", order)
+    failed: list[str] = []
+    for level in ways(target, order):
+        try:
+            change(target, order, level, gate, outcome)
+        except ClusterError as error:
+            failed.append(f"{level}: {error}" if level != order.level or failed else str(error))
+        else:
+            outcome.level = level
+            return
+    raise ClusterError("; then ".join(failed))
+
+
+def ways(target: Target, order: Order) -> list[str]:
+    """The levels to try, from the one ordered to the hardest that the machine has; a hard one is always there."""
+    harder = LEVELS[LEVELS.index(order.level) :]
+    offered = {
+        "soft": target.can("soft_off") and order.state in ("off", "cycle"),
+        "hard": True,
+        "very_hard": target.can("very_hard"),
+    }
+    return [level for level in harder if offered[level]] or ["hard"]
+
+
+def change(target: Target, order: Order, level: str, gate: Gate, outcome: Outcome) -> None:
+    """Bring the machine to the ordered state, as hard as ``level`` says."""
+    if level == "very_hard":
+        act(target, "very_hard", order)
+        outcome.after = status(target, order)
+        if outcome.after == order.state or (outcome.after == "on" and order.state != "off"):
+            return  # its supply was gone: it starts anew
+    elif order.state == "reset":
+        act(target, "reset", order)
+        outcome.after = reach(target, "on", order)
+        return
+    if order.state != "on" and outcome.after == "on":
+        act(target, "soft_off" if level == "soft" else "off", order)
         outcome.after = reach(target, "off", order)
-    if order.state in ("on", "cycle"):
+    if order.state != "off":
         gate.wait()
         act(target, "on", order)
-        outcome.after = reach(target, "on", order)
-    if order.state == "reset":
-        act(target, "reset", order)
         outcome.after = reach(target, "on", order)
 
 
@@ -198,12 +288,12 @@ def status(target: Target, order: Order) -> str:
 
 def act(target: Target, action: str, order: Order) -> str:
     """What the driver's command printed; tried again after a failure, since BMCs drop requests when busy."""
-    argv, environment = DRIVERS[target.driver](target, action)
+    driver = by_command if target.commands.get(action) else DRIVERS[target.driver][0]
     for attempt in range(order.retries + 1):
         if attempt:
             time.sleep(RETRY_SECONDS)
         try:
-            return run(argv, environment=environment, timeout=order.timeout).stdout.decode("utf-8", "replace")
+            return driver(target, action, order.timeout)
         except ClusterError as error:
             failure = f"{action}: {error}"
     raise ClusterError(failure + (f" ({order.retries + 1} attempts)" if order.retries else ""))

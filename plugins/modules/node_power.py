@@ -37,17 +37,36 @@ options:
       driver:
         description:
           - The way to the power switch. V(ipmi) runs C(ipmitool) over IPMI 2.0 (lanplus); the password is handed over in
-            its environment. V(command) runs O(nodes[].commands).
+            its environment. V(redfish) speaks Redfish over HTTPS. V(qemu) speaks to the QMP socket of a QEMU machine on
+            the host that the module runs on. V(command) runs O(nodes[].commands).
         type: str
-        choices: [ipmi, command]
+        choices: [ipmi, redfish, qemu, command]
         default: ipmi
       address:
         description: Name or address of the BMC.
         type: str
       port:
-        description: UDP port of the BMC.
+        description: Port of the BMC; UDP 623 for V(ipmi) and TCP 443 for V(redfish) unless given.
         type: int
-        default: 623
+      system:
+        description: The machine's id below C(/redfish/v1/Systems). The only one that the BMC has unless given.
+        type: str
+      tls:
+        description: Whether V(redfish) speaks HTTPS. Without it the password can be read on the wire.
+        type: bool
+        default: true
+      validate_certs:
+        description: Whether the BMC's certificate must be vouched for.
+        type: bool
+        default: true
+      ca_path:
+        description: File with the certificates that vouch for it, instead of the host's.
+        type: path
+      socket:
+        description:
+          - The QMP socket of a machine for V(qemu). A machine that is stopped right after a reset counts as off.
+            QEMU should run with C(-no-shutdown), or a shutdown ends it and only C(on) of O(nodes[].commands) starts it again.
+        type: path
       user:
         description: User of the BMC.
         type: str
@@ -69,6 +88,7 @@ options:
           - Programs with their arguments for V(command), run without a shell on the host that the module runs on. They are
             shown to every user of that host, so they should hold no secret.
           - Only those that O(state) and O(boot_device) need must be there. V(cycle) takes C(off) and C(on).
+          - With any other driver, a command takes the place of that one action of the driver.
         type: dict
         suboptions:
           status:
@@ -87,6 +107,14 @@ options:
             description: Resets the node.
             type: list
             elements: str
+          soft_off:
+            description: Asks the node's operating system to shut down.
+            type: list
+            elements: str
+          very_hard:
+            description: Takes the node's supply away and gives it back, for example by its outlet.
+            type: list
+            elements: str
           boot_pxe:
             description: Has the node boot from the network next time.
             type: list
@@ -101,13 +129,21 @@ options:
             elements: str
   state:
     description:
-      - V(on) and V(off) change a node that is not so. V(off) is hard, nothing on the node is asked.
+      - V(on) and V(off) change a node that is not so.
       - V(cycle) switches off and on; a node that was off is switched on.
       - V(reset) resets without switching off; a node that is off fails.
       - V(status) changes nothing.
     type: str
     choices: ["on", "off", cycle, reset, status]
     required: true
+  level:
+    description:
+      - How hard a node is switched. V(soft) asks its operating system to shut down, where O(state) is V(off) or V(cycle);
+        V(hard) switches its power and asks nothing; V(very_hard) runs its command C(very_hard) first.
+      - A node that does not come where it should within O(timeout) is switched by the next harder level that it has.
+    type: str
+    choices: [soft, hard, very_hard]
+    default: hard
   boot_device:
     description:
       - From where a node boots this one time, set right before it is switched on or reset. A node that is left alone is
@@ -152,6 +188,19 @@ EXAMPLES = r"""
           status: [/usr/local/bin/vm, status, v1]
           "on": [/usr/local/bin/vm, start, v1]
 
+- name: Shut nodes down by Redfish, politely at first
+  oneimage.cluster.node_power:
+    state: "off"
+    level: soft
+    timeout: 120
+    nodes:
+      - name: n3
+        driver: redfish
+        address: bmc-n3.example.org
+        user: admin
+        password: "{{ vault_bmc_password }}"
+        ca_path: /etc/ssl/certs/site.pem
+
 - name: Ask all nodes of the inventory, each with the BMC of its own variables
   oneimage.cluster.node_power:
     state: status
@@ -167,10 +216,10 @@ RETURN = r"""
 nodes:
   description:
     - By node, the power state C(before) and C(after) (V(on), V(off), or null if it could not be read), whether it C(changed),
-      and the C(error), null if there is none.
+      the C(level) that brought it there, null if none did, and the C(error), null if there is none.
   type: dict
   returned: always, unless an option is wrong
-  sample: {n1: {before: "off", after: "on", changed: true, error: null}}
+  sample: {n1: {before: "off", after: "on", changed: true, level: hard, error: null}}
 started:
   description: When the first node was switched, in seconds since 1970 by this host's clock.
   type: float
@@ -186,12 +235,17 @@ from ansible_collections.oneimage.cluster.plugins.module_utils import _power
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 ARGV = {"type": "list", "elements": "str"}
-ACTIONS = ("status", "on", "off", "reset", "boot_pxe", "boot_disk", "boot_bios")
+ACTIONS = ("status", "on", "off", "soft_off", "reset", "very_hard", "boot_pxe", "boot_disk", "boot_bios")
 NODE = {
     "name": {"type": "str", "required": True},
-    "driver": {"type": "str", "choices": ["ipmi", "command"], "default": "ipmi"},
+    "driver": {"type": "str", "choices": ["ipmi", "redfish", "qemu", "command"], "default": "ipmi"},
     "address": {"type": "str"},
-    "port": {"type": "int", "default": 623},
+    "port": {"type": "int"},
+    "system": {"type": "str"},
+    "tls": {"type": "bool", "default": True},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "socket": {"type": "path"},
     "user": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     "cipher_suite": {"type": "int"},
@@ -205,6 +259,7 @@ def main() -> None:
         argument_spec={
             "nodes": {"type": "list", "elements": "dict", "options": NODE, "required": True},
             "state": {"type": "str", "choices": ["on", "off", "cycle", "reset", "status"], "required": True},
+            "level": {"type": "str", "choices": list(_power.LEVELS), "default": "hard"},
             "boot_device": {"type": "str", "choices": ["pxe", "disk", "bios"]},
             "parallel": {"type": "int", "default": 16},
             "pause": {"type": "float", "default": 0},
@@ -219,6 +274,7 @@ def main() -> None:
         timeout=params["timeout"],
         retries=params["retries"],
         boot_device=params["boot_device"],
+        level=params["level"],
         check=module.check_mode,
     )
     try:

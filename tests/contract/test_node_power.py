@@ -208,7 +208,10 @@ def test_commands_of_the_users_own(module: Run, tmp_path: Path) -> None:
     [
         ({"state": "reset"}, "node v1: commands has no reset, which this needs"),
         ({"nodes": [{"name": "n1"}]}, 'node n1: address "" is no name or address of a BMC'),
-        ({"nodes": [{"name": "n1", "driver": "smoke"}]}, "value of driver must be one of: ipmi, command"),
+        (
+            {"nodes": [{"name": "n1", "driver": "smoke"}]},
+            "value of driver must be one of: ipmi, redfish, qemu",
+        ),
     ],
 )
 def test_bad_input_switches_nothing(module: Run, tmp_path: Path, wrong: dict[str, Any], said: str) -> None:

@@ -48,7 +48,7 @@ def test_cipher_suite() -> None:
         ([IPMI, {**IPMI, "name": "n2"}], Order("on"), "nodes n1 and n2 have the same BMC 10.0.0.11 port 623"),
         ([{**IPMI, "address": None}], Order("on"), 'node n1: address "" is no name or address of a BMC'),
         ([{**IPMI, "address": "-oX"}], Order("on"), 'node n1: address "-oX" is no name'),
-        ([{**IPMI, "port": 0}], Order("on"), "node n1: port 0 is no UDP port"),
+        ([{**IPMI, "port": 0}], Order("on"), "node n1: port 0 is no port"),
         ([OWN], Order("cycle"), "node v1: commands has no on, off, which this needs"),
         ([{"name": "v1", "driver": "command"}], Order("status"), "node v1: commands has no status"),
         (
