@@ -40,7 +40,7 @@ class Engine:
 
     def __init__(self, plan: Plan, order: Order, tools: Tools) -> None:
         used = {micro for steps in plan.steps.values() for step in steps for micro in step.micros}
-        missing = sorted(used - set(tools.table) - replaced(plan))
+        missing = sorted(used - set(tools.table) - replaced(order))
         if missing:
             raise ClusterError(f"no micro-step of this name is provided: {', '.join(missing)}")
         power = threading.Semaphore(plan.power_ups) if plan.power_ups else contextlib.nullcontext()
@@ -83,10 +83,10 @@ class Engine:
         return shared.tools.broadcast(shared.order, implementation, [shared.targets[name] for name in names])
 
 
-def replaced(plan: Plan) -> set[str]:
+def replaced(order: Order) -> set[str]:
     """The micro-steps that a hook stands in for."""
     mark = "instead_of_"
-    return {name[len(mark) :] for name in plan.hooks if name.startswith(mark)}
+    return {name[len(mark) :] for name in order.hooks if name.startswith(mark)}
 
 
 def comes_to_group_step(plan: Plan, start: Start) -> bool:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 CONSOLE_LINES = 12
 """How many of a console log's last lines belong to the evidence."""
 CONSOLE_BYTES = 8192
+CONSOLE = "console: "
+"""How a line of evidence from a node's console begins."""
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[^\t\x20-\x7e\u00a0-\uffff]")
 """Terminal sequences and control characters, which a log of a serial line is full of."""
 
@@ -99,4 +101,4 @@ def console_end(path: str) -> list[str]:
     except OSError:
         return []
     lines = [CONTROL.sub("", line).rstrip() for line in text.replace("\r", "\n").split("\n")]
-    return [f"console: {line}" for line in lines if line][-CONSOLE_LINES:]
+    return [CONSOLE + line for line in lines if line][-CONSOLE_LINES:]

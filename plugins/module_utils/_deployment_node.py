@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_evidence as evidence
-from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_boot_steps import hook
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_gathering import Gathering, Gone
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journal import Journal
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import (
@@ -40,6 +40,9 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 
 GRACE = 60.0
 """Seconds after the end of a macro-step's time in which a micro-step must have noticed it itself."""
+RETURN = "return_to_deploy_env"
+"""Not one of Kadeploy's: what follows a boot of the deployed system that failed."""
+RETURN_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ class NodeRun:
             for macro in MACROS[MACROS.index(self._start.macro) :]:
                 failed = self._macro(macro)
                 if failed:
+                    if macro == MACROS[-1]:
+                        self._return()
                     return failed
         except _Stopped as stop:
             self._at.update(micro=stop.micro)
@@ -217,7 +222,8 @@ class NodeRun:
     def _failed(self, error: ClusterError, began: float) -> Outcome:
         """Close the attempt in the journal. The outcome is final unless another attempt follows."""
         shown = tuple(getattr(error, "evidence", ())) or tuple(self._said)
-        shown += tuple(evidence.console_end(self.node.console))
+        if not any(line.startswith(evidence.CONSOLE) for line in shown):
+            shown += tuple(evidence.console_end(self.node.console))
         advice = getattr(error, "advice", "") or evidence.advise([str(error), *shown])
         outcome = Outcome(
             "ko", **self._place(), message=" ".join(str(error).split()), evidence=shown, advice=advice
@@ -313,26 +319,15 @@ class NodeRun:
 
     def _hook(self, name: str, work: Work) -> bool:
         """Run the site's own program on this host, where one is given; says whether there is one."""
-        argv = self._shared.plan.hooks.get(name)
-        if argv is None:
+        if name not in self._shared.order.hooks:
             return False
-        done = run(argv, environment=hook_variables(work, self._at["micro"]), timeout=work.deadline.left())
-        for line in done.stdout.decode("utf-8", "replace").splitlines():
-            work.say(f"{name}: {line}")
+        hook(work, name)
         return True
 
-
-def hook_variables(work: Work, micro: str) -> dict[str, str]:
-    """What a hook knows of its node, in its environment."""
-    node = work.node
-    return {
-        "ONEIMAGE_DEPLOYMENT": work.order.id,
-        "ONEIMAGE_NODE": node.name,
-        "ONEIMAGE_NODE_MAC": node.mac,
-        "ONEIMAGE_NODE_ADDRESS": node.address,
-        "ONEIMAGE_CLUSTER": node.cluster,
-        "ONEIMAGE_SITE": node.site,
-        "ONEIMAGE_IMPLEMENTATION": work.implementation,
-        "ONEIMAGE_STEP": micro,
-        "ONEIMAGE_ENVIRONMENT": str(work.order.description.get("name", "")),
-    }
+    def _return(self) -> None:
+        """A node that failed to boot what was deployed comes back where somebody can look at it. Best effort."""
+        if RETURN not in self._shared.tools.table:
+            return
+        self._at = {"macro": MACROS[-1], "implementation": self._at["implementation"], "micro": RETURN}
+        with contextlib.suppress(ClusterError):
+            self._carry_out(RETURN, Deadline.after(RETURN_SECONDS))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_steps as steps
@@ -68,7 +68,6 @@ class Plan:
     pause: float = 0
     power_ups: int = 0
     breakpoint: Breakpoint | None = None
-    hooks: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def waves(self, nodes: Sequence[Target]) -> Iterator[Sequence[Target]]:
         size = self.wave or len(nodes) or 1
@@ -82,7 +81,6 @@ def make_plan(options: Mapping[str, Any], traits: Traits) -> Plan:
     for name in ("wave", "wave_pause", "power_ups"):
         if (options.get(name) or 0) < 0:
             raise ClusterError(f"{name}: {options[name]} is less than 0")
-    hooks = parse_hooks(options.get("hooks") or {})
     chosen = choose_steps(options, traits, min(options.get("wave") or len(nodes), len(nodes)))
     wanted = options.get("breakpoint")
     return Plan(
@@ -92,7 +90,6 @@ def make_plan(options: Mapping[str, Any], traits: Traits) -> Plan:
         pause=options.get("wave_pause") or 0,
         power_ups=options.get("power_ups") or 0,
         breakpoint=parse_breakpoint(wanted, chosen) if wanted else None,
-        hooks=hooks,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order
     Target,
     Work,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_plan import make_plan
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_plan import make_plan, parse_hooks
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MICROS, Traits
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
@@ -77,13 +78,15 @@ class RecordedBroadcast:
 class Case:
     """An engine over micro-steps that note ``node micro``; ``faults`` decides for each whether it fails."""
 
-    def __init__(self, folder: Path, count: int = 1, **options: Any) -> None:
+    def __init__(self, folder: Path, count: int = 1, hooks: Any = None, **options: Any) -> None:
         self.path = folder / "journal.jsonl"
         self.plan = make_plan({"nodes": nodes(count), **options}, Traits())
         self.ran: list[tuple[str, str]] = []
         self.broadcasts: list[tuple[str, tuple[str, ...]]] = []
         self.faults: Callable[[Work, str, int], None] = lambda work, micro, times: None
         self.grace = 60.0
+        self.order = replace(ORDER, hooks=parse_hooks(hooks or {}))
+        self.table: dict[str, Callable[[Work], None]] = {}
         self.lock = threading.Lock()
 
     def step(self, name: str) -> Callable[[Work], None]:
@@ -100,12 +103,12 @@ class Case:
 
     def run(self, starts: Mapping[str, Start] | None = None) -> dict[str, Outcome]:
         journal = Journal(self.path, "D1")
-        table = {name: self.step(name) for name in MICROS}
+        table = {**{name: self.step(name) for name in MICROS}, **self.table}
         tools = Tools(table, journal, lambda target: None, self.make_broadcast, self.grace)  # type: ignore[arg-type,return-value]
         if starts is None:
             starts = {node.name: Start() for node in self.plan.nodes}
         try:
-            return Engine(self.plan, ORDER, tools).run(starts)
+            return Engine(self.plan, self.order, tools).run(starts)
         finally:
             journal.close()
 
@@ -336,14 +339,22 @@ def test_as_many_power_ups_at_once_as_allowed(tmp_path: Path) -> None:
 
 def test_hooks_before_after_and_instead(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    code = f"import os;open({str(log)!r},'a').write(os.environ['ONEIMAGE_NODE']+' '+os.environ['ONEIMAGE_STEP']+chr(10))"
-    argv = [sys.executable, "-c", code]
+    code = f"import sys;open({str(log)!r},'a').write(sys.argv[1]+chr(10))"
+
+    def argv(word: str) -> list[str]:
+        return [sys.executable, "-c", code, f"{{node}}-{word}"]
+
     case = Case(
-        tmp_path, hooks={"before_reboot": argv, "instead_of_install_bootloader": argv, "after_sync": argv}
+        tmp_path,
+        hooks={
+            "before_reboot": argv("a"),
+            "instead_of_install_bootloader": argv("b"),
+            "after_sync": argv("c"),
+        },
     )
     assert case.run()["n1"].outcome == "ok"
     assert case.of("n1") == [name for name in ALL if name != "install_bootloader"]
-    assert log.read_text().split() == ["n1", "reboot", "n1", "install_bootloader", "n1", "sync"]
+    assert log.read_text().split() == ["n1-a", "n1-b", "n1-c"]
 
 
 def test_a_hook_that_fails_fails_its_micro_step(tmp_path: Path) -> None:
@@ -371,6 +382,19 @@ def test_many_nodes(tmp_path: Path) -> None:
     outcomes = case.run()
     assert len(outcomes) == 300 and {one.outcome for one in outcomes.values()} == {"ok"}
     assert [len(names) for event, names in case.broadcasts if event.startswith("start")] == [300, 1]
+
+
+def test_a_node_that_does_not_boot_what_was_deployed_is_brought_back(tmp_path: Path) -> None:
+    case = Case(tmp_path, 2)
+    case.table = {"return_to_deploy_env": case.step("return_to_deploy_env")}
+    # in SetDeploymentEnv it works
+    case.faults = lambda work, micro, times: (
+        fail("wait_reboot", "n2")(work, micro, times) if times > 1 else None
+    )
+    outcomes = case.run()
+    assert case.of("n1") == ALL and case.of("n2")[-1] == "return_to_deploy_env"
+    assert (outcomes["n2"].outcome, outcomes["n2"].micro) == ("ko", "wait_reboot")
+    assert case.state.nodes["n2"].outcome == "ko"
 
 
 def test_a_micro_step_that_nobody_provides(tmp_path: Path) -> None:
