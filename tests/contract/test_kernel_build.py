@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import debian_source
 import pytest
 from adhoc import ENVIRONMENT
 from conftest import Run, snapshot, start_module
@@ -455,32 +456,18 @@ def test_the_controller_shows_the_first_error(tree: Path, tmp_path: Path) -> Non
         assert "kernel/sched.c:3:16: error: " in failed["msg"], failed
 
 
-def real_source() -> str:
-    """Debian's package of a kernel's source that is installed here."""
-    depends = subprocess.run(
-        ["dpkg-query", "--show", "--showformat=${Depends}", "linux-source"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if depends.returncode:
-        pytest.skip("the package linux-source is not installed")
-    return next(word for word in depends.stdout.split() if word.startswith("linux-source-"))
-
-
 @pytest.mark.slow
 @pytest.mark.root
 def test_a_kernel_from_debians_source(module: Run, root: Path, tmp_path: Path) -> None:
     """The smallest that there is; its tree and its build are kept, for they take minutes to make."""
-    cache = Path("/var/cache/oneimage")
-    for folder in ("kernel_trees", "kernel_builds"):
-        (cache / folder).mkdir(parents=True, exist_ok=True)
-    package = real_source()
-    tree, build = cache / "kernel_trees" / package, cache / "kernel_builds" / f"{package}-tiny"
-    source = module("kernel_source", {"path": str(tree), "package": package})
+    tree = debian_source.unpack()
+    if isinstance(tree, str):
+        pytest.skip(tree)
+    build = debian_source.CACHE / "tiny" / "build"
+    build.parent.mkdir(exist_ok=True)
+    source = module("kernel_source", {"path": str(tree), "package": debian_source.package()})
     assert source.get("msg") is None, source["msg"]
-    unchanged_source = module("kernel_source", {"path": str(tree), "package": package})
-    assert not unchanged_source["changed"]
+    assert not source["changed"]
     argv = ["make", "-s", f"O={tmp_path / 'tiny'}", "tinyconfig"]
     subprocess.run(argv, cwd=tree, check=True, capture_output=True)
     options = {
