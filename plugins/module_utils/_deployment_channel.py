@@ -1,0 +1,175 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# PRIVATE to the collection: may change without notice.
+
+"""OpenSSH to a node with the deployment's own key: nothing of the user's ssh is read or written, nobody is asked anything.
+
+A node's host key says nothing here. The system that answers made it when it booted a moment ago, and another one at its
+next boot; what proves which system answers is that it lets the one-time key in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ansible_collections.oneimage.cluster.plugins.module_utils._command import require, run, tail
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import StepFailed, Target
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+
+SSH_FAILED = 255
+"""The exit code of ssh itself, for a connection that was refused, timed out or broke."""
+CONNECT_SECONDS = 10
+PERSIST_SECONDS = 60
+"""How long a connection outlives its last script, and so an engine that was killed."""
+PAUSE = 0.5
+EVIDENCE_LINES = 20
+
+OPTIONS: Sequence[str] = (
+    "BatchMode=yes",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
+    "PreferredAuthentications=publickey",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "GlobalKnownHostsFile=/dev/null",
+    "UpdateHostKeys=no",
+    "LogLevel=ERROR",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ServerAliveInterval=5",
+    "ServerAliveCountMax=3",
+)
+
+ALONE = """pid=/run/oneimage/script.pid; mkdir -p /run/oneimage
+if [ -s $pid ]; then kill -9 -"$(cat $pid)" 2>/dev/null; rm -f $pid; fi
+setsid sh -c 'echo $$ >"$0"; exec sh -c "$1"' $pid "$1"; code=$?
+rm -f $pid; exit $code"""
+"""Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one."""
+
+
+def make_key(path: Path, comment: str) -> str:
+    """Make the key pair at ``path`` unless it is there; returns the public line. Raises ClusterError."""
+    require("ssh", "ssh-keygen", package="openssh-client")
+    public = path.with_name(path.name + ".pub")
+    if not (path.is_file() and public.is_file()):
+        path.unlink(missing_ok=True)
+        public.unlink(missing_ok=True)
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], timeout=60)
+    return public.read_text("ascii").strip()
+
+
+class Doors:
+    """Where the connections of one deployment meet: a folder with a short name, since a socket's may have 107 bytes."""
+
+    def __init__(self, key: Path, deployment: str) -> None:
+        self.key = key
+        base = Path("/run" if os.geteuid() == 0 and Path("/run").is_dir() else tempfile.gettempdir())
+        name = hashlib.sha256(f"{key.parent} {deployment} {os.geteuid()}".encode()).hexdigest()[:12]
+        self.folder = base / f"oneimage-ssh-{name}"
+
+    def open(self) -> None:
+        """Close the connections of an earlier engine and make the folder anew."""
+        self.close()
+        self.folder.mkdir(mode=0o700)
+
+    def close(self) -> None:
+        for socket in self.folder.glob("[0-9a-f]*") if self.folder.is_dir() else ():
+            with contextlib.suppress(ClusterError):
+                run(
+                    ["ssh", "-F", "none", "-S", str(socket), "-O", "exit", "node"],
+                    timeout=10,
+                    accept=(0, 255),
+                )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def channel(self, node: Target) -> SshChannel:
+        return SshChannel(node, self.key, self.folder)
+
+
+class SshChannel:
+    """A Channel by OpenSSH as root."""
+
+    def __init__(self, node: Target, key: Path, doors: Path, port: int = 22) -> None:
+        self.node = node
+        self.key = key
+        self.port = port
+        self.socket = doors / hashlib.sha256(node.name.encode()).hexdigest()[:12]
+
+    def run(self, script: str, *, timeout: float, stdin: bytes | None = None) -> str:
+        """Standard output of the shell script. Raises StepFailed with the end of its output."""
+        command = f"exec sh -c {shlex.quote(ALONE)} sh {shlex.quote(script)}"
+        shared = ["ControlMaster=auto", f"ControlPath={self.socket}", f"ControlPersist={PERSIST_SECONDS}"]
+        done = self._ssh(command, shared, timeout, stdin)
+        if done is None:
+            raise StepFailed(f"{self.node.name} had not finished its script after {timeout:.0f} s")
+        output = done.stdout.decode("utf-8", "replace")
+        if done.returncode == SSH_FAILED and not output:
+            raise StepFailed(
+                f"{self.node.name} cannot be reached at {self.node.address}: {tail(done.stderr)}",
+                evidence=lines(done.stderr),
+            )
+        if done.returncode:
+            shown = lines(done.stdout) + lines(done.stderr)
+            raise StepFailed(
+                f"its script ended with exit code {done.returncode}: {tail(done.stderr or done.stdout)}",
+                evidence=shown[-EVIDENCE_LINES:],
+            )
+        return output
+
+    def answers(self, timeout: float) -> bool:
+        """Asked by a new connection: an old one may lead to the system that ran before."""
+        over = time.monotonic() + timeout
+        while True:
+            left = over - time.monotonic()
+            if left <= 0:
+                return False
+            done = self._ssh("true", ["ControlPath=none"], left, None)
+            if done is not None and done.returncode == 0:
+                self._forget()
+                return True
+            time.sleep(min(PAUSE, max(0.0, over - time.monotonic())))
+
+    def _forget(self) -> None:
+        if self.socket.exists():
+            argv = ["ssh", "-F", "none", "-S", str(self.socket), "-O", "exit", "node"]
+            with contextlib.suppress(ClusterError):
+                run(argv, timeout=10, accept=(0, SSH_FAILED))
+            self.socket.unlink(missing_ok=True)
+
+    def _ssh(
+        self, command: str, further: Sequence[str], timeout: float, stdin: bytes | None
+    ) -> subprocess.CompletedProcess[bytes] | None:
+        """What came of ``command``, None where it was not over in time."""
+        connect = max(1, min(CONNECT_SECONDS, int(timeout)))
+        options = [*OPTIONS, f"ConnectTimeout={connect}", *further]
+        argv = ["ssh", "-F", "none", "-T", "-l", "root", "-p", str(self.port), "-i", str(self.key)]
+        argv += [word for option in options for word in ("-o", option)]
+        try:
+            # logic knows no AnsibleModule, so that its run_command is out of reach
+            return subprocess.run(  # pylint: disable=ansible-bad-function
+                [*argv, "--", self.node.address, command],
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                capture_output=True,
+                timeout=max(timeout, 0.1),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+
+
+def lines(output: bytes) -> list[str]:
+    return [line.rstrip() for line in output.decode("utf-8", "replace").splitlines() if line.strip()][
+        -EVIDENCE_LINES:
+    ]
