@@ -6,10 +6,13 @@ A node is two processes of a namespace each: nothing on this machine's own netwo
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -40,7 +43,11 @@ NEEDED = ("ip", "unshare", "nsenter", "nginx", "busybox", "curl")
 
 def missing(*more: str) -> list[str]:
     """Programs that this machine lacks for it."""
-    return [name for name in (*NEEDED, *more) if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    return [
+        name
+        for name in (*NEEDED, *more)
+        if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") is None
+    ]
 
 
 def address(number: int) -> str:
@@ -60,7 +67,7 @@ class Net:
     folder: Path
     nodes: int
     rate: str = ""
-    _running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -77,7 +84,20 @@ class Net:
         for number in range(self.nodes + 1):
             name = self.name(number)
             ip("netns", "add", name)
-            ip("-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", f"p{number}", "netns", switch)
+            ip(
+                "-n",
+                name,
+                "link",
+                "add",
+                "eth0",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                f"p{number}",
+                "netns",
+                switch,
+            )
             own = address(number) if number else SERVER
             ip("-n", name, "addr", "add", f"{own}/24", "brd", "+", "dev", "eth0")
             for space, device in ((name, "lo"), (name, "eth0"), (switch, f"p{number}")):
@@ -88,7 +108,9 @@ class Net:
                 shape = ("root", "tbf", "rate", self.rate, "burst", "128kb", "latency", "50ms")
                 for space, device in ((name, "eth0"), (switch, f"p{number}")):
                     subprocess.run(
-                        ["tc", "-n", space, "qdisc", "add", "dev", device, *shape], check=True, capture_output=True
+                        ["tc", "-n", space, "qdisc", "add", "dev", device, *shape],
+                        check=True,
+                        capture_output=True,
                     )
 
     def serve(self) -> subprocess.Popen[bytes]:
@@ -118,7 +140,7 @@ class Net:
             self.inside(number, ["unshare", "--pid", "--fork", "--kill-child", *argv]),
             **{"stdin": subprocess.DEVNULL, "start_new_session": True, **settings},  # type: ignore[call-overload]
         )
-        self._running.append(process)
+        self.running.append(process)
         return process
 
     def node(self, number: int, script: str, **settings: object) -> subprocess.Popen[bytes]:
@@ -129,7 +151,7 @@ class Net:
             self.inside(number, argv),
             **{"stdin": subprocess.DEVNULL, "start_new_session": True, **settings},  # type: ignore[call-overload]
         )
-        self._running.append(process)
+        self.running.append(process)
         return process
 
     def left(self) -> list[int]:
@@ -143,7 +165,7 @@ class Net:
         return found
 
     def down(self) -> None:
-        for process in self._running:
+        for process in self.running:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait()
@@ -152,6 +174,80 @@ class Net:
                 os.kill(pid, signal.SIGKILL)
         for name in (f"{self.prefix}-switch", *(self.name(number) for number in range(self.nodes + 1))):
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+SERVER_SIDE = """
+import json, sys
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_broadcast import make_broadcast
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import Image, Layout, Order, Target
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+
+asked = json.load(open(sys.argv[1]))
+order = Order(
+    id="d1", description={}, image=Image(**asked["image"]), layout=Layout(()), folder=asked["folder"],
+    base_url=asked["base_url"], server=asked["server"],
+)
+nodes = [Target(name, "", address) for name, address in asked["nodes"].items()]
+try:
+    broadcast = make_broadcast(order, asked["method"], nodes)
+    try:
+        broadcast.start()
+        print(json.dumps({node.name: broadcast.receive_script(node.name) for node in nodes}), flush=True)
+        sys.stdin.read()
+    finally:
+        broadcast.stop()
+except ClusterError as error:
+    print(json.dumps({"error": str(error)}), flush=True)
+"""
+"""The engine's part, as a process of its own on the boot server; standard input closed ends it."""
+
+
+@dataclass
+class ServerSide:
+    """A broadcast that was started. ``scripts`` are the nodes' receive scripts by node number, from 1 on."""
+
+    process: subprocess.Popen[bytes]
+    scripts: dict[int, str]
+    error: str = ""
+
+    def stop(self) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait(30)
+
+
+def broadcast(net: Net, method: str, image: Path, nodes: int, **changes: object) -> ServerSide:
+    """Start ``method`` for the first ``nodes`` nodes; ``image`` lies in the folder that nginx serves."""
+    folder = net.folder / "served" / "d1-4f1c9c0de"
+    folder.mkdir(exist_ok=True)
+    content = image.read_bytes()
+    described = {"path": str(image), "url": f"{net.url}/{image.name}", "kind": "tar", "compression": "zstd"}
+    described |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest(), **changes}
+    asked = {
+        "image": described,
+        "folder": str(folder),
+        "base_url": f"{net.url}/{folder.name}",
+        "server": SERVER,
+        "method": method,
+        "nodes": {f"n{number}": address(number) for number in range(1, nodes + 1)},
+    }
+    settings = net.folder / "asked.json"
+    settings.write_text(json.dumps(asked))
+    argv = [sys.executable, "-c", SERVER_SIDE, str(settings)]
+    tree = str(Path(__file__).parents[1] / ".collections")
+    process = subprocess.Popen(
+        net.inside(0, argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": tree},
+        start_new_session=True,
+    )
+    net.running.append(process)
+    assert process.stdout
+    answer = json.loads(process.stdout.readline())
+    if "error" in answer:
+        return ServerSide(process, {}, answer["error"])
+    return ServerSide(process, {int(name[1:]): script for name, script in answer.items()})
 
 
 @contextlib.contextmanager
