@@ -141,7 +141,7 @@ esac
 """
 
 NATIVE_START = r"""#!/bin/sh
-# PID 1 of the native initrd: brings a NIC up, mounts the root by NFS, hands over to the root's init.
+# PID 1 of the native initrd: brings a NIC up, mounts the root by NFS, or from a disk, hands over to the root's init.
 # Every step has a time limit; what fails is said on every console, and the node reboots.
 set -u
 export PATH=/bin:/sbin
@@ -158,6 +158,10 @@ mac='' interface='' address='' node_name='' domain='' resolvers='' why='' guard_
 main() {
     mount_system
     read_command_line
+    case $root in
+        /dev/nfs) ;;
+        UUID=* | LABEL=* | /dev/?*) root_mode=disk ;;
+    esac
     stage initrd "kernel $(uname -r), image ${image:-unknown}, root mode $root_mode"
     start_guard
     case " $root_modes " in
@@ -166,13 +170,18 @@ main() {
     esac
     stage modules "loading drivers"
     load_modules
-    stage network "looking for ${bootif:-a NIC}"
-    bring_up_network
-    stage network "$interface $mac $address"
-    report initrd
-    find_root
-    stage root "mounting $server:$path"
-    mount_root
+    if [ "$root_mode" = disk ]; then
+        stage root "mounting $root"
+        mount_disk
+    else
+        stage network "looking for ${bootif:-a NIC}"
+        bring_up_network
+        stage network "$interface $mac $address"
+        report initrd
+        find_root
+        stage root "mounting $server:$path"
+        mount_root
+    fi
     prepare_root
     report root
     stage init "$init"
@@ -417,6 +426,29 @@ mount_root() {
     done
 }
 
+mount_disk() { # the system on it brings its own network, name and identifiers
+    server=disk path=$root
+    [ "$access" = nfs_rw ] && how=rw || how=ro
+    deadline=$(($(seconds) + root_timeout))
+    while :; do
+        case $root in
+            /dev/*) device=$root ;;
+            *) device=$(busybox findfs "$root" 2>/dev/null) ;;
+        esac
+        why="no disk holds $root"
+        if [ -b "$device" ]; then
+            why="$device ($root) holds none of the file systems ext4, xfs, btrfs, or is damaged"
+            for kind in ext4 xfs btrfs; do # the kernel loads each when it is asked for
+                mount -t "$kind" -o "$how" "$device" "$NEWROOT" 2>/dev/null && return
+            done
+        fi
+        [ "$(seconds)" -lt "$deadline" ] ||
+            fail "$why; the kernel shows: $(cut -c 14- /proc/partitions | tr -s ' \n' ' ')- does the initrd hold the driver?"
+        sleep 1
+        coldplug # a disk may come late, behind its controller
+    done
+}
+
 prepare_root() {
     if [ "$root_mode" = nfs_ro ]; then
         lay_overlay "$NEWROOT" || fail "cannot lay the overlay in RAM over the root; is overlay_size=$overlay_size sound?"
@@ -426,7 +458,7 @@ prepare_root() {
         mkdir -p "$NEWROOT/$folder" 2>/dev/null || fail "the root $server:$path lacks the folder /$folder"
     done
     write_facts
-    set_identity "$NEWROOT"
+    [ "$root_mode" = disk ] || set_identity "$NEWROOT"
 }
 
 find_init() { # links are followed by hand: an absolute one would lead back into the initrd

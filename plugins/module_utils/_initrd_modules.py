@@ -43,8 +43,10 @@ DISKS = (
 DISK_KINDS = ("sd_mod", "mmc_block")
 """The disks behind those controllers: loaded always, for they show up after init has looked for hardware."""
 
+ROOT_FILE_SYSTEMS = ("ext4", "xfs", "btrfs")
+
 FILE_SYSTEMS = (
-    *("ext4", "xfs", "btrfs", "vfat", "efivarfs"),
+    *(*ROOT_FILE_SYSTEMS, "vfat", "efivarfs"),
     *("nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"),
 )
 """Of a node's own partitions and of the firmware's variables, and the character sets that vfat asks for."""
@@ -61,7 +63,7 @@ BASE = ("af_packet", "nfs", "nfsv3", "nfsv4")
 OPTIONAL = ("af_packet", "nfsv3", "nfsv4")
 """A kernel may do without one of these: an own one with a single version of NFS, an old one with nfsv3 inside nfs."""
 
-ROOT_MODE_MODULES = {"nfs_ro": ("overlay",), "nfs_rw": ()}
+ROOT_MODE_MODULES = {"nfs_ro": ("overlay",), "nfs_rw": (), "disk": ()}
 
 Lines = dict[str, tuple[str, ...]]
 
@@ -183,9 +185,14 @@ def read_softdeps(tree: ModuleTree) -> None:
 
 def choose(tree: ModuleTree, modules: list[str] | None, root_modes: Iterable[str]) -> list[str]:
     """What must be in the initrd or built in; raises ClusterError naming what is neither."""
-    drivers = [name for name in NICS if tree.holds(name)] if modules is None else list(map(plain, modules))
-    needed = [name for name in BASE if name not in OPTIONAL or tree.holds(name)]
-    needed += [name for mode in root_modes for name in ROOT_MODE_MODULES[mode]]
+    modes = list(root_modes)
+    by_network = any(mode != "disk" for mode in modes)
+    usual = (*(NICS if by_network else ()), *(DISKS if "disk" in modes else ()))
+    drivers = [name for name in usual if tree.holds(name)] if modules is None else list(map(plain, modules))
+    needed = [name for name in BASE if by_network and (name not in OPTIONAL or tree.holds(name))]
+    needed += [name for mode in modes for name in ROOT_MODE_MODULES[mode]]
+    if "disk" in modes:
+        needed += [name for name in (*DISK_KINDS, *ROOT_FILE_SYSTEMS) if tree.holds(name)]
     missing = [name for name in (*drivers, *needed) if not tree.holds(name)]
     if missing:
         raise ClusterError(
@@ -196,8 +203,8 @@ def choose(tree: ModuleTree, modules: list[str] | None, root_modes: Iterable[str
 
 
 def loaded_by_name(tree: ModuleTree, names: Iterable[str]) -> list[str]:
-    """Those of ``names`` that no hardware asks for by an alias, so that init has to load them."""
-    modules = [name for name in names if name in tree.paths]
+    """Those of ``names`` that neither hardware nor a mount asks for by an alias, so that init has to load them."""
+    modules = [name for name in names if name in tree.paths and name not in ROOT_FILE_SYSTEMS]
     for_hardware = {name for alias, name in tree.aliases_of(set(modules)) if ":" in alias}
     return [name for name in modules if name not in for_hardware]
 

@@ -63,14 +63,18 @@ options:
     description:
       - The drivers of the nodes' NICs, and any other kernel module that must be inside. Each must exist.
       - V(native) loads drivers where the hardware is there, and modules that belong to no hardware always.
-      - Those of the usual server and virtual NICs that the kernel has, unless given.
+      - Those of the usual server and virtual NICs that the kernel has, unless given; with V(disk) among O(root_modes)
+        those of the usual disk controllers too.
     type: list
     elements: str
   root_modes:
-    description: How nodes may get their root with this initrd, V(nfs_ro) needs the kernel's overlay file system.
+    description:
+      - How nodes may get their root with this initrd. V(nfs_ro) needs the kernel's overlay file system.
+      - V(disk) is for a root on a local disk, of which C(root=UUID=...), C(root=LABEL=...) or C(root=/dev/...) names the
+        file system, ext2 to ext4, XFS or btrfs. The generator V(native) has it; those of the distributions always mount disks.
     type: list
     elements: str
-    choices: [nfs_ro, nfs_rw]
+    choices: [nfs_ro, nfs_rw, disk]
     default: [nfs_ro, nfs_rw]
   compression:
     description:
@@ -206,7 +210,7 @@ def main() -> None:
             "root_modes": {
                 "type": "list",
                 "elements": "str",
-                "choices": ["nfs_ro", "nfs_rw"],
+                "choices": ["nfs_ro", "nfs_rw", "disk"],
                 "default": ["nfs_ro", "nfs_rw"],
             },
             "compression": {"type": "str", "choices": ["auto", "gzip", "zstd", "none"], "default": "auto"},

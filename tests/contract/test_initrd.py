@@ -105,7 +105,7 @@ def test_compressed_modules_make_the_same_initrd(suffix: str, module: Run, optio
             "holds no /usr/sbin/mkinitramfs; install the package initramfs-tools",
         ),
         ({"generator": "dracut"}, "install the package dracut"),
-        ({"root_modes": ["disk"]}, "root_modes"),
+        ({"root_modes": ["tape"]}, "root_modes"),
     ],
 )
 def test_bad_input_is_one_clear_error_and_nothing_is_written(
