@@ -10,6 +10,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.oneimage.cluster.plugins.module_utils._timeline import of_boot
+
 display = Display()
 
 
@@ -32,6 +34,8 @@ class ActionModule(ActionBase):
                     display.display(f"{name:>16}  {boot['stage']:<8} {boot['seconds']:7.1f} s")
             found.update(look["nodes"])
             if not look["waiting"] or time.monotonic() >= deadline:
+                if "timeline" in look:
+                    look["timeline"] = of_boot(found, look["timeline"]["started"], look["now"])
                 return {**result, **look, "nodes": found}
             # A node that is up keeps the time at which it was first seen.
             options["nodes"] = [node for node in options["nodes"] if node["name"] in look["waiting"]]

@@ -96,6 +96,13 @@ waiting:
   elements: str
   returned: success
   sample: [node1]
+timeline:
+  description:
+    - The stages of all nodes as spans from one stage to the next, in seconds since 1970; M(oneimage.cluster.timeline_page)
+      and P(oneimage.cluster.timeline#callback) make a page of it.
+  type: dict
+  returned: where O(since) is given
+  sample: {timeline: 1, title: boot of node1, started: 1795255086.2, ended: 1795255140.3, nodes: []}
 now:
   description: The time of the look, in seconds since 1970 by this host's clock.
   type: float
@@ -118,6 +125,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage impor
     report_events,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._timeline import of_boot
 
 
 def look(options: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +142,8 @@ def look(options: dict[str, Any]) -> dict[str, Any]:
     now = time.time()
     found = observe(nodes, events, answering, options["since"], now)
     waiting = [name for name, boot in found.items() if boot["stage"] != "ssh"]
-    return {"nodes": found, "waiting": waiting, "now": now}
+    result = {"nodes": found, "waiting": waiting, "now": now}
+    return {**result, "timeline": of_boot(found, options["since"], now)} if options["since"] else result
 
 
 def main() -> None:

@@ -258,3 +258,10 @@ def test_the_image_boots_diskless(booting: Future[str], reader: str, nodes: dict
     assert node.file(MOTD["path"]).content_string == MOTD["content"]
     assert node.file(MOTD["path"]).mode == 0o640
     assert node.check_output("systemctl --failed --plain --no-legend") == ""
+
+
+def test_its_root_outlives_a_run_for_another_image(booting: Future[str], reader: str, nodes: dict[str, Host]) -> None:
+    booting.result()
+    play("diskless.yml", "--tags", "server")  # of the lab's usual image, which this node does not run
+    nodes[reader].check_output("sysctl --quiet --write vm.drop_caches=3")
+    assert nodes[reader].run("cat /usr/bin/perl > /dev/null").rc == 0
