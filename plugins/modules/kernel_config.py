@@ -102,7 +102,8 @@ options:
     description:
       - Names of the profiles to check; each brings the rules of those that it includes.
       - The collection has C(netboot_initrd), C(nfsroot_builtin), C(nfs_overlay), C(serial_console), C(initrd_ramdisk),
-        C(kadeploy_multisite), C(virtio_guest), C(uefi_boot), C(systemd), C(node_base), C(kerrighed) and C(openmosix).
+        C(kadeploy_multisite), C(virtio_guest), C(virtual_node), C(uefi_boot), C(systemd), C(node_base), C(kerrighed) and
+        C(openmosix).
     type: list
     elements: str
     default: []
