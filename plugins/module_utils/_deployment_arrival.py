@@ -33,6 +33,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 
 POLL_SECONDS = 1.0
 LOGIN_SECONDS = 15.0
+REFUSAL_SECONDS = 4.0
 CONSOLE_LINES = 12
 ASK = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
@@ -67,9 +68,9 @@ def logs_of(boot: DeploymentBoot) -> BootLogs:
         return LOGS.setdefault(boot, BootLogs(boot.tree, boot.logs))
 
 
-def facts_of(work: Work) -> Facts | None:
+def facts_of(work: Work, patience: float = LOGIN_SECONDS) -> Facts | None:
     """What the node says, None where it takes no login of this deployment or goes down meanwhile."""
-    if not work.channel.answers(min(LOGIN_SECONDS, work.deadline.left())):
+    if not work.channel.answers(min(patience, work.deadline.left())):
         return None
     with contextlib.suppress(StepFailed):
         boot_id, _newline, command_line = work.channel.run(ASK, timeout=LOGIN_SECONDS).partition("\n")
@@ -92,6 +93,7 @@ def host_keys(address: str) -> list[str]:
 def wait_for_environment(work: Work) -> None:
     """Raises StepFailed with the stage where the boot ended."""
     watch(work, environment_arrived, "the deployment environment", ENVIRONMENT_ADVICE)
+    work.notes["environment_greeting"] = greeting(work.node.address)
     work.notes["environment_host_keys"] = host_keys(work.node.address)
 
 
@@ -113,17 +115,18 @@ def wait_for_system(work: Work) -> None:
 
 def system_arrived(work: Work) -> str:
     """Evidence that the deployed system's ssh answers, or nothing; raises StepFailed when another system came."""
-    said = greeting(work.node.address)
-    known = facts_of(work) if said else None
-    if known is not None and known.boot_id != work.notes.get("boot_id"):
+    said, keys = greeting(work.node.address), host_keys(work.node.address)
+    if not said or not keys or set(keys) & set(work.notes.get("environment_host_keys", ())):
+        return ""
+    # Another ssh server than the one that was left: is it the deployment environment again, with its next key?
+    alike = said == work.notes.get("environment_greeting", said)
+    known = facts_of(work, LOGIN_SECONDS if alike else REFUSAL_SECONDS)
+    if known is not None:
         raise StepFailed(
             f"it came back into the deployment environment instead of its disk, boot {known.boot_id}",
             evidence=[f"/proc/cmdline: {known.command_line}"],
             advice="does its loader find the boot entry of this MAC, does the firmware boot from the network first?",
         )
-    keys = host_keys(work.node.address) if said and known is None else []
-    if not keys or set(keys) & set(work.notes.get("environment_host_keys", ())):
-        return ""
     work.notes["system_host_keys"] = keys
     return f"the deployed system answers: {said}, host key {keys[0]}"
 

@@ -82,12 +82,12 @@ def switch(order: Order, target: Target, entry: Entry) -> list[str]:
         raise StepFailed(f"the boot tree {tree} is no folder of this host")
     changed = []
     with locked(tree):
-        owners = {
-            (loader, name): owner_in(tree / loader.folder / name)
+        own = [
+            (loader, name, owner_in(tree / loader.folder / name))
             for loader in LOADERS.values()
             for name in loader.node_names(node)
-        }
-        for (loader, name), owner in owners.items():
+        ]
+        for loader, name, owner in own:
             text = loader.render(rendered, owner, url).encode()
             changed += put(tree, f"{loader.folder}/{name}", text)
         for loader in LOADERS.values():
