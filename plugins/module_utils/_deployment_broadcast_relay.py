@@ -148,7 +148,8 @@ from_server() {
     esac
     [ "$n" = "$before" ] || return
     misses=$((misses + 1))
-    [ $misses -lt 4 ] || fail "$url: the server sends nothing (HTTP code $code) and no other node has more than $n of $count pieces"
+    [ $misses -lt 4 ] ||
+        fail "$url: the server sends nothing (HTTP code $code), no other node has more than $n of $count pieces"
     sleep 1
 }
 
