@@ -59,9 +59,11 @@ class Journal:
         """``fields`` that are None, false or empty are left out."""
         kept = {name: value for name, value in fields.items() if value or isinstance(value, float)}
         record = {"time": round(time.time(), 3), "deployment": self.deployment, "event": event, **kept}
-        line = json.dumps(record, ensure_ascii=False, default=str).encode() + b"\n"
+        line = json.dumps(record, default=str).encode() + b"\n"
         with self._lock:
-            self._stream.write(line)
+            # threads of nodes may outlive an engine that was told to end
+            if not self._stream.closed:
+                self._stream.write(line)
 
     def close(self) -> None:
         """Also for those who read it after a power cut."""

@@ -246,7 +246,9 @@ class NodeRun:
                 current = self._gathering.arrive(self.node.name, self._at["implementation"])
             failed = True
             try:
-                self._carry_out(micro, later(), current.members, current.broadcast)
+                # the site's own program needs no server side of ours
+                own = f"instead_of_{micro}" in self._shared.order.hooks
+                self._carry_out(micro, later(), current.members, None if own else current.broadcast)
                 failed = False
             finally:
                 self._due = None

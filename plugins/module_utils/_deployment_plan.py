@@ -15,6 +15,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_steps as steps
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_broadcast import (
+    AUTO,
+    choose_method,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import Target
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import (
     MACROS,
@@ -117,7 +121,7 @@ def choose_steps(options: Mapping[str, Any], traits: Traits, together: int) -> d
         )
     defaults = {
         **steps.DEFAULTS,
-        "BroadcastEnv": broadcasts(options.get("broadcast") or "http", together),
+        "BroadcastEnv": broadcasts(options, together),
         **({"BootNewEnv": steps.KEXEC} if options.get("kexec") else {}),
     }
     return {
@@ -129,12 +133,11 @@ def choose_steps(options: Mapping[str, Any], traits: Traits, together: int) -> d
     }
 
 
-def broadcasts(method: str, together: int) -> tuple[str, ...]:
-    """The implementation of ``method``, and HTTP as the way for nodes that it fails; nobody else to fail with means HTTP."""
-    if method not in steps.METHODS:
-        raise ClusterError(f"broadcast: {method} is none of {', '.join(steps.METHODS)}")
-    first = steps.METHODS[method if together > 1 else "http"]
-    return tuple(dict.fromkeys((first, steps.METHODS["http"])))
+def broadcasts(options: Mapping[str, Any], together: int) -> tuple[str, ...]:
+    """The implementation of the method for so many nodes, and HTTP, which asks least of them, for those that it fails."""
+    programs = (options.get("boot") or {}).get("programs") or ()
+    method = choose_method(together, options.get("broadcast") or AUTO, node_programs=programs)
+    return tuple(dict.fromkeys((steps.METHODS[method], steps.METHODS["http"])))
 
 
 def make_step(macro: str, item: Mapping[str, Any], traits: Traits) -> Step:

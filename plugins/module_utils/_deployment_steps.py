@@ -204,7 +204,7 @@ RULES: Sequence[Rule] = (
         lambda traits: not traits.roles,
         "the image of a whole disk brings its partitions, kernels and bootloader",
     ),
-    Rule(("send_key",), lambda traits: not traits.keys, "no keys are given"),
+    Rule(("send_key", "send_key_in_deploy_env"), lambda traits: not traits.keys, "no keys are given"),
     Rule(
         ("format_tmp_part",),
         lambda traits: not traits.reformat_tmp or "tmp" not in traits.roles,
@@ -222,7 +222,7 @@ RULES: Sequence[Rule] = (
     Rule(("manage_user_post_install",), lambda traits: not traits.user_post_installs, "there is none"),
     Rule(("check_kernel_files",), lambda traits: not traits.kernel, "the environment names no kernel"),
 )
-"""Kadeploy leaves out the same, but for send_key_in_deploy_env: our deployment environment lets nobody in without a key."""
+"""As Kadeploy does; the deployment itself comes into its environment by a key of its own."""
 
 
 def find(macro: str, name: str) -> Implementation:
