@@ -125,22 +125,33 @@ def soft(work: Work) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def press(work: Work, state: str) -> None:
-    """Use the node's power switch; raises StepFailed where it has none or refuses."""
+def press(work: Work, state: str, level: str = "hard") -> str:
+    """Use the node's power switch; what the power was before. Raises StepFailed where there is none, or it refuses."""
     if not work.node.power:
         raise StepFailed("it has no power switch", advice="declare its BMC (node_bmc)")
     work.notes["rebooted_at"] = time.time()
-    order = _power.Order(state=state, timeout=min(POWER_SECONDS, work.deadline.left()))
+    order = _power.Order(state=state, timeout=min(POWER_SECONDS, work.deadline.left()), level=level)
     (target,) = _power.parse_targets([{**work.node.power, "name": work.node.name}], order)
     outcome = _power.bring(target, order, _power.Gate(0))
     if outcome.error:
         raise StepFailed(outcome.error)
+    return outcome.before or ""
+
+
+def hard(work: Work) -> None:
+    """Reset it, or switch it on when it is off."""
+    press(work, "reset" if press(work, "status") == "on" else "on")
+
+
+def very_hard(work: Work) -> None:
+    """Take its power away, by the outlet where it has one."""
+    press(work, "cycle", level="very_hard")
 
 
 LEVELS: Mapping[str, MicroStep] = {
     "soft": soft,
-    "hard": partial(press, state="reset"),
-    "very_hard": partial(press, state="cycle"),
+    "hard": hard,
+    "very_hard": very_hard,
 }
 """Ways to reboot, the gentlest first, by Kadeploy's names."""
 
