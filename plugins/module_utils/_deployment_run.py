@@ -38,6 +38,9 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_folde
     held,
     parse_id,
 )
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_install_steps import (
+    MICRO_STEPS as INSTALL_STEPS,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journal import (
     Journal,
     Progress,
@@ -74,7 +77,12 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._environment impo
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset_fold import fold
 
-MICRO_STEPS: Mapping[str, MicroStep] = {**BOOT_STEPS, **DISK_STEPS, **BROADCAST_STEPS}
+MICRO_STEPS: Mapping[str, MicroStep] = {
+    **BOOT_STEPS,
+    **DISK_STEPS,
+    **BROADCAST_STEPS,
+    **INSTALL_STEPS,
+}
 
 OUTCOMES = ("ok", "ko", "brk", "discarded")
 
