@@ -67,18 +67,22 @@ def character_device(name: str, major: int, minor: int, mode: int = 0o600) -> Me
 
 def pack(members: Iterable[Member]) -> Iterator[Content]:
     """The archive of ``members`` in pieces: sorted, with their parent folders; same members, same bytes."""
-    wanted = {member.name: member for member in members}
-    for name in list(wanted):
-        for parent in parents(name):
-            wanted.setdefault(parent, folder(parent))
     written = 0
-    for inode, name in enumerate(sorted(wanted), start=1):
-        member = wanted[name]
+    for inode, member in enumerate(complete(members), start=1):
         for piece in (header(member, inode), member.data, bytes(-member.size % ALIGNMENT)):
             written += len(piece)
             yield piece
     trailer = header(Member(TRAILER, 0), 0)
     yield trailer + bytes(-(written + len(trailer)) % BLOCK)
+
+
+def complete(members: Iterable[Member]) -> list[Member]:
+    """``members`` sorted by name, each after its parent folders; of two with one name the last."""
+    wanted = {member.name: member for member in members}
+    for name in list(wanted):
+        for parent in parents(name):
+            wanted.setdefault(parent, folder(parent))
+    return [wanted[name] for name in sorted(wanted)]
 
 
 def parents(name: str) -> Iterator[str]:

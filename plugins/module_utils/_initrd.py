@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ansible_collections.oneimage.cluster.plugins.module_utils import (
     _atomic,
     _cpio,
     _initrd_compress,
+    _initrd_coverage,
+    _initrd_ext2,
     _initrd_generators,
     _initrd_modules,
     _initrd_native,
@@ -30,6 +33,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._initrd_read impo
 
 GENERATORS = ("native", *_initrd_generators.GENERATORS)
 BUILT_BY_GENERATOR = "generator"
+FORMATS = ("cpio", "ext2")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class InitrdRequest:
     firmware: bool
     busybox: Path | None
     diff: bool = False
+    hardware: list[dict[str, Any]] = field(default_factory=list)
+    strict: bool = True
+    format: str = "cpio"
+    size_kb: int | None = None
+    inodes: int | None = None
 
 
 @dataclass
@@ -57,6 +66,7 @@ class Plan:
     order: list[str]
     compression: str
     busybox: Path
+    coverage: dict[str, dict[str, list[str]]]
 
 
 def ensure_initrd(request: InitrdRequest, check: bool) -> dict[str, Any]:
@@ -72,8 +82,11 @@ def ensure_initrd(request: InitrdRequest, check: bool) -> dict[str, Any]:
         "path": str(request.path),
         "generator": request.generator,
         "kernel_version": plan.tree.version,
+        "format": request.format,
+        "parameters": [],
         "compression": plan.compression,
         "modules": plan.order,
+        "coverage": plan.coverage,
         "builtin": sorted(name for name in plan.wanted if name in plan.tree.builtin),
         **result,
         "changed": result["reason"] is not None,
@@ -82,6 +95,26 @@ def ensure_initrd(request: InitrdRequest, check: bool) -> dict[str, Any]:
 
 
 def make_plan(request: InitrdRequest) -> Plan:
+    check_options(request)
+    tree = _initrd_modules.read_tree(request.root, request.kernel_version)
+    needs = _initrd_coverage.needs_of(tree, request.hardware)
+    if request.strict:
+        _initrd_coverage.refuse_gaps(tree, needs)
+    drivers = request.modules
+    if request.hardware:
+        drivers = [*(request.modules or []), *_initrd_coverage.drivers(tree, needs)]
+    wanted = _initrd_modules.choose(tree, drivers, request.root_modes)
+    return Plan(
+        tree=tree,
+        wanted=wanted,
+        order=_initrd_modules.closure(tree, wanted),
+        compression=_initrd_compress.choose_compression(request.root, tree.version, request.compression),
+        busybox=_initrd_native.choose_busybox(request.root, request.busybox),
+        coverage=_initrd_coverage.coverage(tree, needs),
+    )
+
+
+def check_options(request: InitrdRequest) -> None:
     for option, folder in (("path", request.path.parent), ("root", request.root)):
         if not folder.is_dir():
             raise ClusterError(f"{option}: the folder {folder} does not exist; make it first")
@@ -89,15 +122,16 @@ def make_plan(request: InitrdRequest) -> Plan:
         raise ClusterError(f"path: {request.path} is a folder; name the file in it")
     if request.generator != "native":
         _initrd_generators.check(request.generator, request.root)
-    tree = _initrd_modules.read_tree(request.root, request.kernel_version)
-    wanted = _initrd_modules.choose(tree, request.modules, request.root_modes)
-    return Plan(
-        tree=tree,
-        wanted=wanted,
-        order=_initrd_modules.closure(tree, wanted),
-        compression=_initrd_compress.choose_compression(request.root, tree.version, request.compression),
-        busybox=_initrd_native.choose_busybox(request.root, request.busybox),
-    )
+    if request.format == "ext2" and request.generator != "native":
+        raise ClusterError(
+            f"format ext2: the init of generator {request.generator} cannot leave a RAM disk; use generator: native"
+        )
+    for option in ("size_kb", "inodes"):
+        value = getattr(request, option)
+        if value is not None and request.format != "ext2":
+            raise ClusterError(f"{option}: only a RAM disk has a size of its own; use format: ext2 with it")
+        if value is not None and value < 1:
+            raise ClusterError(f"{option}: {value} is too small; leave it out for just what is needed")
 
 
 def build_native(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, Any]:
@@ -105,7 +139,8 @@ def build_native(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, A
     members, missing = _initrd_native.members(
         plan.tree, plan.wanted, plan.order, request.root_modes, request.firmware, plan.busybox
     )
-    content, compressor = _initrd_compress.compress(_cpio.pack(members), plan.compression)
+    archive, facts_of_format = pack(members, request)
+    content, compressor = _initrd_compress.compress(archive, plan.compression)
     old = read_old(request.path)
     reason = None
     if old is None:
@@ -120,11 +155,23 @@ def build_native(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, A
     after = listing([member for member in members if not member.is_folder]) if shown else ""
     return {
         **facts(content),
+        **facts_of_format,
         "compressor": compressor,
         "missing_firmware": missing,
         "reason": reason,
         "diff": {"before": before, "after": after},
     }
+
+
+def pack(
+    members: list[_cpio.Member], request: InitrdRequest
+) -> tuple[Iterable[_cpio.Content], dict[str, Any]]:
+    """The initrd, not compressed, and what only its format has to tell."""
+    if request.format == "cpio":
+        return _cpio.pack(members), {}
+    init = [_cpio.link("linuxrc", "init")]  # where kernels, loaders and humans expect it on a RAM disk
+    disk = _initrd_ext2.build([*members, *init], request.size_kb, request.inodes)
+    return [disk.content], {"parameters": disk.parameters, "ram_disk": disk.facts}
 
 
 def build_foreign(request: InitrdRequest, plan: Plan, check: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 APPLETS = (
     "basename cat chmod cut dirname dmesg echo find grep head hostname ifconfig insmod ip kill ln ls "
-    "lsmod md5sum mdev mkdir modprobe mount nc ping ps readlink reboot rm route sed setsid sh sleep "
+    "lsmod md5sum mdev mkdir modprobe mount nc ping pivot_root ps readlink reboot rm route sed setsid sh sleep "
     "sort switch_root sync timeout tr udhcpc umount uname vi xargs"
 )
 """What the scripts below, and a human in the rescue shell, ask of busybox."""
@@ -35,6 +35,7 @@ read_command_line() {
             ip=*) ip_word=$value ;;
             nfsroot=*) nfsroot=$value ;;
             root=*) root=$value ;;
+            init=/linuxrc) ;; # that is the init of a RAM disk, not of the root
             init=*) init=$value ;;
             ro) access=nfs_ro ;;
             rw) access=nfs_rw ;;
@@ -49,6 +50,9 @@ read_command_line() {
         esac
     done
     set +f
+    case $root in
+        /dev/ram*) access=nfs_ro ;; # there ro and rw are about the RAM disk
+    esac
     root_mode=${root_mode:-$access}
 }
 
@@ -164,6 +168,7 @@ main() {
     esac
     stage initrd "kernel $(uname -r), image ${image:-unknown}, root mode $root_mode"
     start_guard
+    [ $$ = 1 ] || fail "a RAM disk must be the root at first: boot it with root=/dev/ram0 init=/linuxrc"
     case " $root_modes " in
         *" $root_mode "*) ;;
         *) fail "the initrd was built for the root modes $root_modes; rebuild it, or change oneimage.root_mode" ;;
@@ -489,7 +494,18 @@ hand_over() {
         [ "$folder" != proc ] || echo "$panic" >/proc/sys/kernel/panic
         mount -o move "/$folder" "$NEWROOT/$folder"
     done
+    [ ! -L /linuxrc ] || leave_ram_disk "$@"
     exec switch_root "$NEWROOT" "$init" "$@"
+}
+
+leave_ram_disk() { # switch_root would not: it empties the initrd, and does so in a tmpfs alone
+    old=/run/oneimage/ram_disk
+    if ! { mkdir -p "$NEWROOT$old" && cd "$NEWROOT" && pivot_root . ".$old"; }; then
+        echo "oneimage: FAILED at stage init: cannot leave the RAM disk"
+        exit 1
+    fi
+    "$old/bin/busybox" umount -l "$old" # freed as soon as this script, which runs from it, is gone
+    exec "$init" "$@"
 }
 
 main "$@"

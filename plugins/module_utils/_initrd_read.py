@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Union
 
-from ansible_collections.oneimage.cluster.plugins.module_utils import _command, _cpio, _filter
+from ansible_collections.oneimage.cluster.plugins.module_utils import (
+    _command,
+    _cpio,
+    _filter,
+    _initrd_ext2_read,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Member
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
@@ -107,7 +112,7 @@ def split(data: memoryview) -> list[Segment]:
         rest = data[offset:]
         compression = recognise(rest)
         if compression is None and not segments and is_ext2(data):
-            return [Segment("ext2", "none", 0, len(data))]
+            return [Segment("ext2", "none", 0, len(data), tuple(_initrd_ext2_read.read_members(data)))]
         if compression is None:
             begins = bytes(rest[:4]).hex(" ")
             kinds = ", ".join(("cpio", "ext2", *(kind.name for kind in COMPRESSIONS[1:])))
@@ -126,7 +131,7 @@ def split(data: memoryview) -> list[Segment]:
 def inner_segment(data: memoryview, compression: str, offset: int, size: int) -> Segment:
     """What a decompressed segment holds: archives one after the other, or a RAM disk's file system."""
     if is_ext2(data):
-        return Segment("ext2", compression, offset, size)
+        return Segment("ext2", compression, offset, size, tuple(_initrd_ext2_read.read_members(data)))
     members: list[Member] = []
     at = next_content(data, 0)
     if at == len(data):

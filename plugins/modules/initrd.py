@@ -18,6 +18,10 @@ description:
   - The generators V(initramfs_tools) and V(dracut) run the distribution's own tool inside the root, with scripts that
     read the same kernel parameters. The root is not changed by it, and no mount outlives the run, not even after a
     C(kill -9). They run again only where their inputs changed, which a file C(PATH.json) beside the initrd remembers.
+  - One initrd can serve the O(hardware) of many sites. RV(coverage) tells for each of them which drivers are inside.
+  - With O(format=ext2) the initrd is the image of a RAM disk, as old kernels and LTSP's C(buildk) have it. It is made
+    without root and without a mount. A kernel boots it only where C(CONFIG_BLK_DEV_RAM) and C(CONFIG_EXT2_FS), or
+    C(CONFIG_EXT4_USE_FOR_EXT2), are built in, which Debian's kernels have as modules. M(oneimage.cluster.netboot_check) tells.
   - Whatever was built is read back. Where a module that was asked for, or one that it depends on, is neither inside
     nor built into the kernel, the module fails and the old file stays.
   - "Kernel parameters that the initrd reads, besides C(ro), C(rw), C(init=) and C(BOOTIF=):"
@@ -33,6 +37,7 @@ description:
   - The node finds facts about its boot in C(/run/oneimage/), namely C(image_id), C(mac), C(interface), C(address)
     and C(root_mode). Its machine-id is the MD5 sum of its MAC address.
 requirements:
+  - e2fsprogs for O(format=ext2)
   - a static busybox (Debian package busybox-static), in the root or on the host that builds
   - zstd, or igzip, pigz or gzip
   - util-linux for the generators V(initramfs_tools) and V(dracut)
@@ -113,6 +118,44 @@ EXAMPLES = r"""
     modules: [ixgbe]
     root_modes: [nfs_ro]
 
+- name: Build one for the hardware of two sites
+  oneimage.cluster.initrd:
+    path: /srv/oneimage/boot/initrd-sites
+    root: /srv/oneimage/roots/compute/current
+    hardware:
+      - file: facts/nancy.json
+      - site: rennes
+        drivers: [ixgbe, megaraid_sas]
+  register: initrd
+
+- name: Show which site's drivers are inside
+  ansible.builtin.debug:
+    var: initrd.coverage
+
+- name: Build a RAM disk of a fixed size, as LTSP's buildk does
+  oneimage.cluster.initrd:
+    path: /srv/oneimage/boot/initrd-2500
+    root: /srv/oneimage/roots/small/current
+    modules: [e1000]
+    root_modes: [nfs_rw]
+    firmware: false
+    format: ext2
+    size_kb: 2500
+    inodes: 300
+  register: ram_disk
+
+- name: Boot all machines from it
+  oneimage.cluster.boot_entry:
+    directory: /srv/oneimage/boot
+    base_url: http://10.77.0.1/
+    entries:
+      - name: ram-disk
+        kernel: vmlinuz-small
+        initrd: [initrd-2500]
+        parameters: "{{ ram_disk.parameters + ['ip=dhcp', 'nfsroot=10.77.0.1:/srv/roots/small', 'oneimage.root_mode=nfs_rw'] }}"
+    default:
+      entry: ram-disk
+
 - name: Let the distribution's own generator build one
   oneimage.cluster.initrd:
     path: /srv/oneimage/boot/initrd-initramfs-tools
@@ -147,6 +190,22 @@ compressor:
   returned: success
   type: str
   sample: zstd
+format:
+  description: The format of the initrd.
+  returned: success
+  type: str
+  sample: ext2
+parameters:
+  description: The kernel parameters that the format needs, for the boot entry; none for V(cpio).
+  returned: success
+  type: list
+  elements: str
+  sample: [root=/dev/ram0, rw, init=/linuxrc, ramdisk_size=2500]
+ram_disk:
+  description: How full the RAM disk is, in KB and inodes.
+  returned: with O(format=ext2)
+  type: dict
+  sample: {size_kb: 2500, used_kb: 2387, inodes: 304, used_inodes: 131}
 generator:
   description: What built it.
   returned: success
@@ -163,6 +222,15 @@ modules:
   type: list
   elements: str
   sample: [virtio, virtio_ring, virtio_net]
+coverage:
+  description:
+    - Where the drivers that each site of O(hardware) needs are. C(initrd) are modules inside, C(builtin) what the kernel has
+      built in, C(missing) what this kernel has not at all, C(unknown) NICs and disks' controllers that no driver of it takes.
+  returned: success
+  type: dict
+  sample:
+    nancy: {initrd: [igb, ahci], builtin: [], missing: [], unknown: []}
+    rennes: {initrd: [ixgbe], builtin: [], missing: [hpsa], unknown: []}
 builtin:
   description: What was asked for and is built into the kernel.
   returned: success
@@ -193,10 +261,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._initrd import (
+    FORMATS,
     GENERATORS,
     InitrdRequest,
     ensure_initrd,
 )
+
+HARDWARE = {
+    "site": {"type": "str"},
+    "drivers": {"type": "list", "elements": "str"},
+    "devices": {"type": "list", "elements": "str"},
+    "file": {"type": "path"},
+    "as": {"type": "str", "choices": ["module", "builtin"], "default": "module"},
+}
 
 
 def main() -> None:
@@ -207,6 +284,11 @@ def main() -> None:
             "kernel_version": {"type": "str"},
             "generator": {"type": "str", "choices": list(GENERATORS), "default": "native"},
             "modules": {"type": "list", "elements": "str"},
+            "hardware": {"type": "list", "elements": "dict", "options": HARDWARE, "default": []},
+            "strict": {"type": "bool", "default": True},
+            "format": {"type": "str", "choices": list(FORMATS), "default": "cpio"},
+            "size_kb": {"type": "int"},
+            "inodes": {"type": "int"},
             "root_modes": {
                 "type": "list",
                 "elements": "str",
@@ -232,8 +314,17 @@ def main() -> None:
         firmware=options["firmware"],
         busybox=Path(options["busybox"]) if options["busybox"] else None,
         diff=module._diff,
+        hardware=options["hardware"],
+        strict=options["strict"],
+        format=options["format"],
+        size_kb=options["size_kb"],
+        inodes=options["inodes"],
     )
     try:
+        if any(entry["file"] for entry in request.hardware):
+            raise ClusterError(
+                "files of hardware were not read: call the module by its full name oneimage.cluster.initrd"
+            )
         result = ensure_initrd(request, module.check_mode)
     except ClusterError as error:
         module.fail_json(msg=str(error))

@@ -102,10 +102,11 @@ def test_a_missing_file_is_one_clear_error(initrd: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["none", "gzip"])
-def test_an_ext2_ram_disk_is_recognised(kind: str, initrd: Path) -> None:
-    disk = bytes(1080) + b"\x53\xef" + bytes(3000)
-    initrd.write_bytes(subprocess.run(PROGRAMS[kind], input=b"\xeb" + disk[1:], stdout=-1, check=True).stdout)
-    assert read_initrd(initrd).format == "ext2"
+def test_a_damaged_ext2_ram_disk_is_one_clear_error(kind: str, initrd: Path) -> None:
+    disk = b"\xeb" + bytes(1079) + b"\x53\xef" + bytes(3000)
+    initrd.write_bytes(subprocess.run(PROGRAMS[kind], input=disk, stdout=-1, check=True).stdout)
+    with pytest.raises(ClusterError, match=f"initrd {initrd}: the ext2 file system has a damaged superblock"):
+        read_initrd(initrd)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._hardware_files import read_files
+
+
+class ActionModule(ActionBase):
+    """Drivers for files of hardware, which lie on the controller."""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        options = dict(self._task.args)
+        try:
+            if "hardware" in options:
+                options["hardware"] = read_files(options["hardware"], self._loader.path_dwim)
+        except ClusterError as error:
+            return {**result, "failed": True, "msg": str(error)}
+        return {**result, **self._execute_module(module_args=options, task_vars=task_vars)}
