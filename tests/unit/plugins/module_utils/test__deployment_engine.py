@@ -80,7 +80,7 @@ class Case:
 
     def __init__(self, folder: Path, count: int = 1, hooks: Any = None, **options: Any) -> None:
         self.path = folder / "journal.jsonl"
-        self.plan = make_plan({"nodes": nodes(count), **options}, Traits())
+        self.plan = make_plan({"nodes": nodes(count), "broadcast": "http", **options}, Traits())
         self.ran: list[tuple[str, str]] = []
         self.broadcasts: list[tuple[str, tuple[str, ...]]] = []
         self.faults: Callable[[Work, str, int], None] = lambda work, micro, times: None
