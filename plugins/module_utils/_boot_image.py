@@ -102,7 +102,7 @@ def publish(plan: Plan) -> None:
     partial = images / f".{plan.image_id}.partial"
     with locked(images):
         try:
-            sweep(partial)
+            sweep(images, plan.name)
             partial.mkdir(mode=FOLDER_MODE)
             for label, source in plan.sources.items():
                 shutil.copyfile(source, partial / label)
@@ -119,12 +119,13 @@ def publish(plan: Plan) -> None:
                 f"cannot publish {plan.place}: {error.strerror}{f' ({error.filename})' if error.filename else ''}"
             ) from error
         finally:
-            sweep(partial)
+            sweep(images, plan.name)
 
 
-def sweep(path: Path) -> None:
-    if os.path.lexists(path):
-        remove_path(path)
+def sweep(images: Path, name: str) -> None:
+    """Remove what this run, or one that was killed, left; only under the lock of the folder."""
+    for leftover in images.glob(f".{name}-*.partial"):
+        remove_path(leftover)
 
 
 def result(plan: Plan, reason: str | None) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_another_kernel_gets_a_folder_of_its_own(play: Play) -> None:
         str(path.relative_to(first["modules_root"]))
         for path in Path(first["modules_root"]).glob("lib/modules/*")
     }
+    assert not killed.exists()
     for kernel in (first, play.kernel):
         names = {path.name for path in (play.boot_tree / kernel["kernel"]).parent.iterdir()}
         assert names == {"vmlinuz", "initrd-native"}
