@@ -99,7 +99,12 @@ class Node:
         """``script`` in the node's /bin/sh."""
         first = child_of(self.holder.pid)
         argv = ["nsenter", f"--target={first}", "--mount", "--pid", "--net", "/bin/sh", "-c", script]
-        chosen = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **settings}
+        chosen = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            **settings,
+        }
         return subprocess.Popen(argv, env={"PATH": str(self.programs)}, **chosen)
 
     def output(self, script: str) -> str:
@@ -171,7 +176,9 @@ class Net:
         folder = self.folder / "bin"
         folder.mkdir()
         busybox = str(shutil.which("busybox"))
-        applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+        applets = subprocess.run(
+            [busybox, "--list"], check=True, capture_output=True, text=True
+        ).stdout.split()
         for name in {"busybox", *applets}:
             (folder / name).symlink_to(busybox)
         for name in ("sh", *PROGRAMS):
@@ -182,7 +189,9 @@ class Net:
     def _boot(self, number: int, programs: Path) -> Node:
         shell = str(shutil.which(self.shell)) if self.shell else ""
         argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        holder = self.start(number, [*argv, "sh", "-c", BOOT_NODE, "sh", shell], stdout=subprocess.PIPE)
+        # unshare complains when its child is killed
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        holder = self.start(number, [*argv, "sh", "-c", BOOT_NODE, "sh", shell], **pipes)
         assert holder.stdout and holder.stdout.readline() == b"up\n"
         return Node(self.name(number), programs, holder)
 
@@ -199,6 +208,13 @@ class Net:
             assert process.poll() is None, (state / "nginx.log").read_text()
             time.sleep(0.05)
         return process
+
+    def restart_web_server(self) -> None:
+        web = next(process for process in self._running if "nginx" in process.args)
+        web.terminate()
+        web.wait()
+        self._running.remove(web)
+        self.serve()
 
     def start(self, number: int, argv: list[str], **settings: Any) -> subprocess.Popen[Any]:
         """A process in the network of the boot server (0) or a node."""
@@ -225,7 +241,9 @@ class Net:
         for process in self._running:
             process.kill()
         for number in range(self.count + 1):
-            done = subprocess.run(["ip", "netns", "pids", self.name(number)], capture_output=True, check=False)
+            done = subprocess.run(
+                ["ip", "netns", "pids", self.name(number)], capture_output=True, check=False
+            )
             for pid in map(int, done.stdout.split()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -295,7 +313,7 @@ def net(count: int, rate: str = "", shell: str = "") -> Iterator[Net]:
     ``rate`` of each link and way is as ``tc`` writes it; ``shell`` is what stands at the nodes' /bin/sh if not dash.
     """
     with tempfile.TemporaryDirectory(prefix="broadcast-") as folder:
-        one = Net(f"bc{os.getpid()}", Path(folder), count, rate, shell)
+        one = Net(Path(folder).name, Path(folder), count, rate, shell)
         try:
             one.up()
             yield one

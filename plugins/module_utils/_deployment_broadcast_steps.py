@@ -62,7 +62,8 @@ PLACES = {
 awk -v place="$target" '$2 == place { found = 1 } END { exit !found }' /proc/mounts ||
     { echo "nothing is mounted at $target" >&2; exit 1; }
 # what an earlier attempt wrote of the image, or of a damaged one; never what is mounted below
-find "$target" -xdev -mindepth 1 ! -path "$target/lost+found" -delete 2>/dev/null
+find "$target" -xdev -mindepth 1 ! -type d -exec rm -f {} +
+find "$target" -xdev -depth -mindepth 1 -type d ! -path "$target/lost+found" -exec rmdir {} + 2>/dev/null
 """,
     "dd": r"""
 [ -b "$target" ] || { echo "there is no device $target" >&2; exit 1; }
