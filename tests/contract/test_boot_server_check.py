@@ -37,7 +37,8 @@ DEFAULTS = {
     "lease_time": "1h", "exports": [], "exports_outside_subnet": False, "nfs": "ganesha",
 }  # fmt: skip
 
-pytestmark = pytest.mark.root
+# one at a time: they share the namespaces of ``network``
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("boot_server")]
 
 
 def run(*argv: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-pytestmark = [pytest.mark.root, pytest.mark.slow]
+# one worker, so that the root is made once
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("initrd_generators")]
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "kmod", "udev"),
     *(

@@ -14,7 +14,8 @@ import pytest
 import yaml
 from conftest import Run, snapshot, start_module
 
-pytestmark = pytest.mark.root
+# one at a time: the lab's name is the same in all of them
+pytestmark = [pytest.mark.root, pytest.mark.xdist_group("virtual_lab")]
 
 NAMESPACE = "oneimage-contract"
 NAMESPACES = Path("/run/netns")
