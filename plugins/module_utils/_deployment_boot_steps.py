@@ -50,7 +50,7 @@ POLL_SECONDS = 1.0
 MOUNTED = "/mnt/dest"
 DOWNLOADS = "/run/oneimage-deployment"
 
-DETACHED = "setsid sh -c {} >/dev/null 2>&1 </dev/null &"
+DETACHED = "setsid /bin/sh -c {} >/dev/null 2>&1 </dev/null &"
 """A command that outlives the ssh session that gave it; the session must end well before the system does."""
 REBOOT = DETACHED.format(shlex.quote("sleep 1; sync; reboot -f"))
 SYNC = "sync"

@@ -53,9 +53,12 @@ OPTIONS: Sequence[str] = (
 
 ALONE = """pid=/run/oneimage/script.pid; mkdir -p /run/oneimage
 if [ -s $pid ]; then kill -9 -"$(cat $pid)" 2>/dev/null; rm -f $pid; fi
-setsid sh -c 'echo $$ >"$0"; exec sh -c "$1"' $pid "$1"; code=$?
+setsid /bin/sh -c 'echo $$ >"$0"; exec /bin/sh -c "$1"' $pid "$1"; code=$?
 rm -f $pid; exit $code"""
-"""Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one."""
+"""Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one.
+
+By its path, since busybox runs its own shell for a bare ``sh``, which then prefers its own tar to the one that is there.
+"""
 
 
 def make_key(path: Path, comment: str) -> str:
