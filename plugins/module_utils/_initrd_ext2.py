@@ -11,11 +11,10 @@ Made by mke2fs and debugfs in memory: no root, no mount, and nothing that a kill
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _command, _cpio
@@ -28,6 +27,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._initrd_ext2_read
     read_members,
     read_superblock,
 )
+from ansible_collections.oneimage.cluster.plugins.module_utils._memory_file import MemoryFile, memory_file
 
 BLOCK = 1024
 POINTERS = BLOCK // POINTER_SIZE
@@ -58,7 +58,7 @@ PARAMETERS = ("root=/dev/ram0", "rw", "init=/linuxrc")
 class RamDisk:
     """The whole file system, and the sizes of its superblock; blocks are of 1 KB."""
 
-    content: mmap.mmap
+    content: memoryview
     superblock: Superblock
 
     @property
@@ -96,12 +96,12 @@ def build(members: Sequence[Member], size_kb: int | None, inodes: int | None) ->
             f"format ext2: what goes in does not fit: {'; '.join(problems)}; raise that, or ask for fewer modules"
             f" (largest: {largest(wanted)})"
         )
-    with empty(size_kb or needed, room) as (descriptor, _superblock):
+    with empty(size_kb or needed, room) as disk:
         for start in range(0, len(wanted), FILES_AT_ONCE):
-            fill(descriptor, wanted[start : start + FILES_AT_ONCE])
-        content = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+            fill(disk, wanted[start : start + FILES_AT_ONCE])
+        content = memoryview(disk.read())
     prove(content, wanted)
-    return RamDisk(content, read_superblock(memoryview(content)))
+    return RamDisk(content, read_superblock(content))
 
 
 def largest(members: Sequence[Member]) -> str:
@@ -113,64 +113,43 @@ def smallest(blocks: int, inodes: int) -> int:
     """The size in KB of the smallest file system with that many free ``blocks``; mke2fs knows what the rest takes."""
     size = inodes // 8 + max(SMALLEST, blocks + OWN_BLOCKS)
     while True:
-        with empty(size, inodes) as (_descriptor, superblock):
-            lacking = blocks - superblock.free_blocks
+        with empty(size, inodes) as disk:
+            lacking = blocks - read_superblock(disk.read()).free_blocks
         if lacking <= 0:
             return size
         size += lacking
 
 
 @contextmanager
-def empty(size_kb: int, inodes: int) -> Iterator[tuple[int, Superblock]]:
-    """The descriptor of an empty file system in memory, closed behind, and its superblock."""
-    descriptor = os.memfd_create("ram-disk")
-    try:
-        os.ftruncate(descriptor, size_kb * BLOCK)
-        argv = [*MKE2FS, "-N", str(inodes), place(descriptor), str(size_kb)]
+def empty(size_kb: int, inodes: int) -> Iterator[MemoryFile]:
+    """An empty file system in memory, gone when the block ends."""
+    with memory_file() as disk:
+        os.ftruncate(disk.descriptor, size_kb * BLOCK)
+        argv = [*MKE2FS, "-N", str(inodes), disk.path, str(size_kb)]
         try:
             _command.run(argv, environment=ENVIRONMENT, timeout=TIMEOUT)
         except ClusterError as error:
             raise ClusterError(
                 f"format ext2: no file system of {size_kb} KB with {inodes} inodes: {error}"
             ) from error
-        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
-            superblock = read_superblock(content[: size_kb * BLOCK])
-        yield descriptor, superblock
-    finally:
-        os.close(descriptor)
+        yield disk
 
 
-def place(descriptor: int) -> str:
-    """A path by which a program that we start opens a file that has none."""
-    return f"/proc/{os.getpid()}/fd/{descriptor}"
-
-
-def fill(descriptor: int, members: Sequence[Member]) -> None:
+def fill(disk: MemoryFile, members: Sequence[Member]) -> None:
     """Write ``members``, whose folders are there or come before; debugfs says on stderr what failed, not by its code."""
-    sources: list[int] = []
     commands: list[str] = []
-    try:
+    with ExitStack() as sources:
         for member in members:
             source = ""
             if stat.S_ISREG(member.mode):
-                sources.append(os.memfd_create("member"))
-                write_all(sources[-1], member.data)
-                source = place(sources[-1])
+                source = sources.enter_context(memory_file(member.data)).path
             commands += commands_for(member, source)
         script = "".join(f"{line}\n" for line in commands).encode("utf-8", "surrogateescape")
-        argv = ["debugfs", "-w", "-f", "-", place(descriptor)]
+        argv = ["debugfs", "-w", "-f", "-", disk.path]
         done = _command.run(argv, stdin=script, environment=ENVIRONMENT, timeout=TIMEOUT)
-    finally:
-        for source_descriptor in sources:
-            os.close(source_descriptor)
     _version, *problems = done.stderr.strip().splitlines() or [b""]
     if problems:
         raise ClusterError(f"format ext2: debugfs failed: {_command.tail(b'; '.join(problems))}")
-
-
-def write_all(descriptor: int, data: _cpio.Content) -> None:
-    with open(descriptor, "wb", closefd=False) as stream:
-        stream.write(data)
 
 
 def commands_for(member: Member, source: str) -> list[str]:
@@ -250,9 +229,9 @@ def folder_blocks(names: Sequence[str]) -> int:
     return with_pointers(range(len(room)))
 
 
-def prove(content: mmap.mmap, wanted: Sequence[Member]) -> None:
+def prove(content: memoryview, wanted: Sequence[Member]) -> None:
     """What was written is read back: a debugfs that did something else must not reach a node."""
-    found = {member.name: member for member in read_members(memoryview(content))}
+    found = {member.name: member for member in read_members(content)}
     for member in wanted:
         there = found.get(member.name, member)
         kept = all(getattr(there, name) == getattr(member, name) for name in ("mode", "uid", "gid", "rdev"))

@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Member
+from ansible_collections.oneimage.cluster.plugins.module_utils._cpio import Content, Member
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 SUPERBLOCK_AT = 1024
@@ -49,7 +49,7 @@ class Superblock:
     inode_size: int
 
 
-def read_superblock(data: memoryview | bytes) -> Superblock:
+def read_superblock(data: Content) -> Superblock:
     """Raises ClusterError where ``data`` holds less than the file system, or one that is newer than ext2."""
     raw = bytes(data[SUPERBLOCK_AT : SUPERBLOCK_AT + SUPERBLOCK_SIZE])
     if len(raw) < SUPERBLOCK_SIZE:
