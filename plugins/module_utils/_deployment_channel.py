@@ -53,11 +53,12 @@ OPTIONS: Sequence[str] = (
 
 ALONE = """pid=/run/oneimage/script.pid; mkdir -p /run/oneimage
 if [ -s $pid ]; then kill -9 -"$(cat $pid)" 2>/dev/null; rm -f $pid; fi
-setsid /bin/sh -c 'echo $$ >"$0"; exec /bin/sh -c "$1"' $pid "$1"; code=$?
+script=$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null)
+setsid sh -c 'echo $$ >"$0"; exec sh -c "$1"' $pid "$script"; code=$?
 rm -f $pid; exit $code"""
 """Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one.
 
-By its path, since busybox runs its own shell for a bare ``sh``, which then prefers its own tar to the one that is there.
+The script comes first on standard input: dropbear takes no command of more than 9000 bytes.
 """
 
 
@@ -111,9 +112,10 @@ class SshChannel:
 
     def run(self, script: str, *, timeout: float, stdin: bytes | None = None) -> str:
         """Standard output of the shell script. Raises StepFailed with the end of its output."""
-        command = f"exec sh -c {shlex.quote(ALONE)} sh {shlex.quote(script)}"
+        text = script.encode()
+        command = f"exec sh -c {shlex.quote(ALONE)} sh {len(text)}"
         shared = ["ControlMaster=auto", f"ControlPath={self.socket}", f"ControlPersist={PERSIST_SECONDS}"]
-        done = self._ssh(command, shared, timeout, stdin)
+        done = self._ssh(command, shared, timeout, text + (stdin or b""))
         if done is None:
             raise StepFailed(f"{self.node.name} had not finished its script after {timeout:.0f} s")
         output = done.stdout.decode("utf-8", "replace")
@@ -137,7 +139,7 @@ class SshChannel:
             left = over - time.monotonic()
             if left <= 0:
                 return False
-            done = self._ssh("true", ["ControlPath=none"], left, None)
+            done = self._ssh("true", ["ControlPath=none"], left, b"")
             if done is not None and done.returncode == 0:
                 self._forget()
                 return True
@@ -151,7 +153,7 @@ class SshChannel:
             self.socket.unlink(missing_ok=True)
 
     def _ssh(
-        self, command: str, further: Sequence[str], timeout: float, stdin: bytes | None
+        self, command: str, further: Sequence[str], timeout: float, stdin: bytes
     ) -> subprocess.CompletedProcess[bytes] | None:
         """What came of ``command``, None where it was not over in time."""
         connect = max(1, min(CONNECT_SECONDS, int(timeout)))
@@ -163,7 +165,6 @@ class SshChannel:
             return subprocess.run(  # pylint: disable=ansible-bad-function
                 [*argv, "--", self.node.address, command],
                 input=stdin,
-                stdin=subprocess.DEVNULL if stdin is None else None,
                 capture_output=True,
                 timeout=max(timeout, 0.1),
                 check=False,
