@@ -54,11 +54,12 @@ OPTIONS: Sequence[str] = (
 ALONE = """pid=/run/oneimage/script.pid; mkdir -p /run/oneimage
 if [ -s $pid ]; then kill -9 -"$(cat $pid)" 2>/dev/null; rm -f $pid; fi
 script=$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null)
-setsid sh -c 'echo $$ >"$0"; exec sh -c "$1"' $pid "$script"; code=$?
+setsid /bin/sh -c 'echo $$ >"$0"; exec /bin/sh -c "$1"' $pid "$script"; code=$?
 rm -f $pid; exit $code"""
 """Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one.
 
-The script comes first on standard input: dropbear takes no command of more than 9000 bytes.
+The script comes first on standard input: dropbear takes no command of more than 9000 bytes. The shell is named by its path,
+since busybox runs its own for a bare ``sh``, which then prefers its own tar to the one that is there.
 """
 
 
