@@ -63,8 +63,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that give nodes another image come last: the others ask for the declared one."""
-    items.sort(key=lambda item: item.path.name == "test_capture.py")
+    """Tests that give nodes another image come last: the others ask for the declared one. Disks are written at the end."""
+    last = ("test_capture.py", "test_deploy.py", "test_kernel.py")
+    items.sort(key=lambda item: last.index(item.path.name) + 1 if item.path.name in last else 0)
 
 
 @pytest.fixture(scope="session")
