@@ -105,7 +105,7 @@ case $1 in
     ext2 | ext3 | ext4) "mkfs.$1" -F -q -L "$(echo "$3" | cut -c 1-16)" ${features:+-O "${features#,}"} "$2" ;;
     xfs) mkfs.xfs -q -f -L "$(echo "$3" | cut -c 1-12)" "$2" ;;
     btrfs) mkfs.btrfs -q -f -L "$3" "$2" ;;
-    vfat) mkfs.vfat -n "$(echo "$3" | tr a-z A-Z | cut -c 1-11)" "$2" >/dev/null ;;
+    vfat) mkfs.vfat -n "$(echo "$3" | tr '[:lower:]' '[:upper:]' | cut -c 1-11)" "$2" >/dev/null ;;
     swap) mkswap -L "$(echo "$3" | cut -c 1-16)" "$2" >/dev/null ;;
     *) echo "nobody here can make a file system $1"; exit 1 ;;
 esac
@@ -131,7 +131,8 @@ done
 
 ADD_KEYS = r"""
 # standard input: the lines; what is there stays
-mkdir -p -m 700 /root/.ssh
+mkdir -p /root/.ssh
+chmod 700 /root/.ssh
 file=/root/.ssh/authorized_keys
 cat "$file" - 2>/dev/null | awk 'NF && !seen[$0]++' >"$file.new"
 chmod 600 "$file.new"
@@ -234,10 +235,14 @@ def disk_facts(work: Work) -> dict[str, Any]:
         disk = inspect(work)
         table = plan(work, disk) if work.order.layout.partitions else None
         if table and not _layout.is_same(table, disk.table):
-            raise StepFailed(
-                f"the table of {disk.path} is not that of the layout: {_layout.described(disk.table)}",
-                advice="deploy with create_partition_table, in SetDeploymentEnvUntrusted",
-            )
+            nodes = {one.get("node") for one in disk.table.get("partitions", ())}
+            there = all(table.device(place) in nodes for place in table.places)
+            if work.order.layout.overwrite != "any" or not there:
+                raise StepFailed(
+                    f"the table of {disk.path} is not that of the layout: {_layout.described(disk.table)}",
+                    advice="deploy with create_partition_table; where somebody else partitions, layout.overwrite: any"
+                    " takes partitions by their numbers",
+                )
         note(work, disk, table)
     return work.notes
 
