@@ -33,6 +33,8 @@ POINTER_SIZE = 4
 DIRECT_BLOCKS = 12
 BLOCK_AREA = slice(40, 100)
 MOST_LEVELS = 3
+MOST_HOLES = 64 << 20
+"""A file may have holes and so be larger than its disk; one of more bytes than this is damage, not worth the memory."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Superblock:
     block_size: int
     inodes_per_group: int
     inode_size: int
+
+    @property
+    def size(self) -> int:
+        return self.blocks * self.block_size
 
 
 def read_superblock(data: Content) -> Superblock:
@@ -165,7 +171,7 @@ class Disk:
         return Inode(mode, size, blocks, mtime, uid | uid_high << 16, gid | gid_high << 16, raw[BLOCK_AREA])
 
     def content(self, inode: Inode) -> bytes:
-        if inode.size > len(self.data):  # holes included nobody fills a RAM disk with more
+        if inode.size > max(len(self.data), MOST_HOLES):
             raise damaged(f"a file of {inode.size} bytes")
         block_size = self.superblock.block_size
         pieces, left = [], -(-inode.size // block_size)

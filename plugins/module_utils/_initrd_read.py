@@ -37,13 +37,17 @@ Undo = Callable[[memoryview], Unpacked]
 
 @dataclass(frozen=True)
 class Segment:
-    """One part of an initrd that the kernel unpacks by itself; ``size`` is what it takes in the file."""
+    """One part of an initrd that the kernel unpacks by itself.
+
+    ``size`` is what it takes in the file, ``content_size`` what a RAM disk takes once it is unpacked, else 0.
+    """
 
     format: str
     compression: str
     offset: int
     size: int
     members: tuple[Member, ...] = ()
+    content_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def split(data: memoryview) -> list[Segment]:
         rest = data[offset:]
         compression = recognise(rest)
         if compression is None and not segments and is_ext2(data):
-            return [Segment("ext2", "none", 0, len(data), tuple(_initrd_ext2_read.read_members(data)))]
+            return [ram_disk(data, "none", 0, len(data))]
         if compression is None:
             begins = bytes(rest[:4]).hex(" ")
             kinds = ", ".join(("cpio", "ext2", *(kind.name for kind in COMPRESSIONS[1:])))
@@ -131,7 +135,7 @@ def split(data: memoryview) -> list[Segment]:
 def inner_segment(data: memoryview, compression: str, offset: int, size: int) -> Segment:
     """What a decompressed segment holds: archives one after the other, or a RAM disk's file system."""
     if is_ext2(data):
-        return Segment("ext2", compression, offset, size, tuple(_initrd_ext2_read.read_members(data)))
+        return ram_disk(data, compression, offset, size)
     members: list[Member] = []
     at = next_content(data, 0)
     if at == len(data):
@@ -143,6 +147,11 @@ def inner_segment(data: memoryview, compression: str, offset: int, size: int) ->
         members += found
         at = next_content(data, at)
     return Segment("cpio", compression, offset, size, tuple(members))
+
+
+def ram_disk(data: memoryview, compression: str, offset: int, size: int) -> Segment:
+    members = tuple(_initrd_ext2_read.read_members(data))
+    return Segment("ext2", compression, offset, size, members, _initrd_ext2_read.read_superblock(data).size)
 
 
 NOT_ZERO = re.compile(rb"[^\0]")

@@ -23,6 +23,8 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths impor
 
 WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
 ROOT_MODES = ("nfs_ro", "nfs_rw")
+RAM_DISK_INIT = "/linuxrc"
+"""The init of an initrd that is a RAM disk; the one of the root is the usual one then."""
 VERSION_OPTION = re.compile(r"(?:(?:nfs)?vers=|v)([0-9.]+)")
 
 
@@ -68,9 +70,21 @@ class Parameters:
         return words[-1] if words else None
 
     @property
+    def on_ram_disk(self) -> bool:
+        """Whether the kernel is to mount an initrd of the format ext2 at first; ``ro`` and ``rw`` are about it then."""
+        return (self.value("root") or "").startswith("/dev/ram")
+
+    @property
     def root_mode(self) -> str:
         """What the initrd makes of them: oneimage.root_mode, else rw or ro."""
-        return self.value("oneimage.root_mode") or ("nfs_rw" if self.access == "rw" else "nfs_ro")
+        writable = self.access == "rw" and not self.on_ram_disk
+        return self.value("oneimage.root_mode") or ("nfs_rw" if writable else "nfs_ro")
+
+    @property
+    def init(self) -> str | None:
+        """The program of the root that ``init=`` names."""
+        named = self.value("init")
+        return None if named == RAM_DISK_INIT else named
 
     @property
     def nfs_options(self) -> list[str]:

@@ -17,7 +17,12 @@ from typing import Callable
 from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_modules as _modules
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig import PREFIX, check
-from ansible_collections.oneimage.cluster.plugins.module_utils._netboot_boot import Boot, Finding, warning
+from ansible_collections.oneimage.cluster.plugins.module_utils._netboot_boot import (
+    RAM_DISK_INIT,
+    Boot,
+    Finding,
+    warning,
+)
 
 Condition = Callable[[Boot], bool]
 
@@ -44,6 +49,15 @@ UNPACK_OPTIONS = {
     "lz4": "RD_LZ4",
     "zstd": "RD_ZSTD",
 }
+
+RAM_DISK_OPTIONS = (
+    ((("BLK_DEV_RAM",),), "the kernel has no RAM disk built in to copy this image to"),
+    (
+        (("EXT2_FS",), ("EXT4_FS", "EXT4_USE_FOR_EXT2")),
+        "the kernel has no ext2 built in to mount this image, and a module of it would lie in there",
+    ),
+)
+"""Each with the sets of options of which one is enough."""
 
 NEEDED_MODULES: tuple[tuple[str, str, Condition], ...] = (
     ("nfs", "NFS_FS", lambda boot: True),
@@ -161,19 +175,33 @@ def initrd_unpacked(boot: Boot) -> Iterator[Finding]:
                 f"the kernel cannot unpack the initrd {boot.initrd.path} (CONFIG_{option} is {boot.config.value(option)})",
                 f"compress the initrd in a way that the kernel knows, or set CONFIG_{option} to y",
             )
-    if boot.initrd.format == "ext2" and boot.config.value("BLK_DEV_RAM") != "y":
+
+
+def initrd_ram_disk(boot: Boot) -> Iterator[Finding]:
+    """What an initrd of the format ext2 asks of the kernel, which cannot load a module before it is mounted."""
+    if not boot.initrd or boot.initrd.format != "ext2":
+        return
+    for needed, problem in RAM_DISK_OPTIONS:
+        if not any(all(boot.config.value(option) == "y" for option in options) for options in needed):
+            wanted = " or ".join(" and ".join(f"CONFIG_{option}" for option in options) for options in needed)
+            yield Finding("initrd-format", "ext2", problem, f"build a cpio initrd, or set {wanted} to y")
+    size = boot.initrd.main.content_size // 1024
+    told = boot.parameters.value("ramdisk_size") or boot.config.value("BLK_DEV_RAM_SIZE")
+    if told.isdigit() and size > int(told):
         yield Finding(
-            "initrd-format",
-            "ext2",
-            "the kernel has no RAM disk built in to copy this image to",
-            "build a cpio initrd, or set CONFIG_BLK_DEV_RAM to y",
+            "initrd-ram-disk-size",
+            f"{told} KB",
+            f"the RAM disk is smaller than the initrd {boot.initrd.path} unpacked, {size} KB",
+            f"add ramdisk_size={size}",
         )
 
 
 def initrd_init(boot: Boot) -> Iterator[Finding]:
-    if not boot.initrd or boot.initrd.format != "cpio":
+    if not boot.initrd:
         return
-    name = (boot.parameters.value("rdinit") or "/init").lstrip("/")
+    usual = {"cpio": ("rdinit", "/init"), "ext2": ("init", RAM_DISK_INIT)}
+    parameter, otherwise = usual[boot.initrd.format]
+    name = (boot.parameters.value(parameter) or otherwise).lstrip("/")
     init = boot.initrd.files.get(name)
     if init is None or not (init.is_link or init.mode & 0o111):
         problem = "is not executable" if init else "is missing"
@@ -186,7 +214,7 @@ def initrd_init(boot: Boot) -> Iterator[Finding]:
 
 
 def initrd_programs(boot: Boot) -> Iterator[Finding]:
-    if not boot.initrd or boot.initrd.format != "cpio":
+    if not boot.initrd:
         return
     names = {PurePosixPath(name).name for name in boot.initrd.files}
     for finding, programs, problem, needed in INITRD_PROGRAMS:
@@ -201,7 +229,7 @@ def initrd_programs(boot: Boot) -> Iterator[Finding]:
 
 def initrd_root_mode(boot: Boot) -> Iterator[Finding]:
     """Our own initrd says for which root modes it was built; others lay an overlay or not."""
-    if not boot.initrd or boot.initrd.format != "cpio":
+    if not boot.initrd:
         return
     built = boot.initrd.files.get("lib/oneimage/built.sh")
     modes = BUILT_FOR.search(bytes(built.data)) if built else None
@@ -308,7 +336,7 @@ def initrd_modules(boot: Boot) -> Iterator[Finding]:
 def missing_modules(boot: Boot, name: str, purpose: str) -> Iterator[Finding]:
     """``name``, all its dependencies, and one of its companions, unless they are in the initrd or built in."""
     initrd, tree = boot.initrd, boot.tree
-    if initrd is None or initrd.format != "cpio":
+    if initrd is None:
         return
     wanted = {name: purpose}
     if tree and name in tree.paths:
@@ -358,6 +386,7 @@ CHECKS = (
     initrd_needed,
     initrd_made_for,
     initrd_unpacked,
+    initrd_ram_disk,
     initrd_init,
     initrd_programs,
     initrd_root_mode,

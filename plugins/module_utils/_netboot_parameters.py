@@ -12,9 +12,15 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-from ansible_collections.oneimage.cluster.plugins.module_utils._netboot_boot import Boot, Finding, warning
+from ansible_collections.oneimage.cluster.plugins.module_utils._netboot_boot import (
+    RAM_DISK_INIT,
+    Boot,
+    Finding,
+    warning,
+)
 
 NFS_ROOT = "/dev/nfs"
+RAM_DISK_ROOT = "root=/dev/ram0 rw"
 SINGLE = ("root", "nfsroot", "ip", "init", "rdinit", "oneimage.root_mode", "oneimage.image")
 """Parameters of which only the last counts, so that two different ones are a mistake."""
 DHCP_METHODS = ("dhcp", "on", "any", "both", "bootp", "rarp")
@@ -47,7 +53,15 @@ def parameters_single(boot: Boot) -> Iterator[Finding]:
 
 def parameters_root(boot: Boot) -> Iterator[Finding]:
     root = boot.parameters.value("root")
-    if root != NFS_ROOT:
+    if boot.initrd and boot.initrd.format == "ext2":
+        if not boot.parameters.on_ram_disk or boot.parameters.value("init") != RAM_DISK_INIT:
+            remedy = f"write {RAM_DISK_ROOT} init={RAM_DISK_INIT}; nfsroot= names the root on the server"
+            yield wrong(
+                "root",
+                f"is {root or 'missing'}, but the initrd is a RAM disk, which is the root at first",
+                remedy,
+            )
+    elif root != NFS_ROOT:
         yield wrong(
             "root",
             f"is {root}" if root else "is missing",
@@ -138,7 +152,7 @@ def parameters_root_mode(boot: Boot) -> Iterator[Finding]:
             "oneimage.root_mode", f"is {named}, the node's root mode is {boot.root_mode}", "make them agree"
         )
     wanted = "rw" if boot.root_mode == "nfs_rw" else "ro"
-    if (access or "ro") != wanted:
+    if (access or "ro") != wanted and not boot.parameters.on_ram_disk:
         said = access or "neither ro nor rw, which means ro"
         yield wrong(
             "oneimage.root_mode",

@@ -44,7 +44,7 @@ LEFTOVERS = (
 
 
 def root_init(boot: Boot) -> Iterator[Finding]:
-    named = boot.parameters.value("init")
+    named = boot.parameters.init
     places = [named] if named else list(INITS)
     present = [place for place in places if boot.in_root(place)]
     if not present:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from netboot_case import CONFIGS, ELF_X86_64, Case
 
-from ansible_collections.oneimage.cluster.plugins.module_utils import _netboot
+from ansible_collections.oneimage.cluster.plugins.module_utils import _cpio, _initrd_ext2, _netboot
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._netboot import (
     PROFILES,
@@ -428,11 +428,64 @@ def test_every_way_to_a_root(tmp_path: Path, value: str) -> None:
     assert ask(case).findings == []
 
 
-def test_an_ext2_initrd_needs_a_ram_disk(tmp_path: Path) -> None:
-    case = Case(tmp_path)
+ON_RAM_DISK = ("root=/dev/ram0", "rw", "init=/linuxrc")
+WITH_RAM_DISK = {"BLK_DEV_RAM": "y", "BLK_DEV_RAM_SIZE": "4096", "EXT2_FS": "y"}
+
+
+@pytest.mark.skipif(shutil.which("mke2fs") is None, reason="needs e2fsprogs")
+@pytest.mark.parametrize(
+    ("options", "parameters", "files", "findings"),
+    [
+        (WITH_RAM_DISK, ON_RAM_DISK, {}, {}),
+        ({**WITH_RAM_DISK, "BLK_DEV_RAM": "m"}, ON_RAM_DISK, {}, {"initrd-format": "no RAM disk built in"}),
+        ({**WITH_RAM_DISK, "EXT2_FS": "m"}, ON_RAM_DISK, {}, {"initrd-format": "no ext2 built in"}),
+        (
+            {**WITH_RAM_DISK, "EXT2_FS": "m", "EXT4_FS": "y", "EXT4_USE_FOR_EXT2": "y"},
+            ON_RAM_DISK,
+            {},
+            {},
+        ),
+        (
+            WITH_RAM_DISK,
+            ("root=/dev/nfs", "ro"),
+            {},
+            {"parameters-root": "write root=/dev/ram0 rw init=/linuxrc"},
+        ),
+        (
+            {**WITH_RAM_DISK, "BLK_DEV_RAM_SIZE": "64"},
+            ON_RAM_DISK,
+            {},
+            {"initrd-ram-disk-size": "add ramdisk_size="},
+        ),
+        ({**WITH_RAM_DISK, "BLK_DEV_RAM_SIZE": "64"}, (*ON_RAM_DISK, "ramdisk_size=4096"), {}, {}),
+        (WITH_RAM_DISK, ON_RAM_DISK, {"linuxrc": None}, {"initrd-init": "/linuxrc: is missing"}),
+        (
+            WITH_RAM_DISK,
+            ON_RAM_DISK,
+            {"bin/busybox": None},
+            {"initrd-nfs-client": "", "initrd-dhcp-client": ""},
+        ),
+    ],
+)
+def test_an_initrd_that_is_a_ram_disk(
+    options: dict[str, str],
+    parameters: tuple[str, ...],
+    files: dict[str, None],
+    findings: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    case = Case(tmp_path, options=options)
+    case.replace("root=/dev/nfs", *parameters)
+    case.parameters.remove("ro")
+    case.initrd_files["linuxrc"] = case.initrd_files["init"]
+    case.initrd_files = {name: file for name, file in case.initrd_files.items() if name not in files}
     question = case.question()
-    (tmp_path / "initrd").write_bytes(gzip.compress(bytes(1080) + b"\x53\xef" + bytes(1000)))
-    assert {finding.name for finding in answer(gather(question, RULES)).findings} == {"initrd-format"}
+    members, _end = _cpio.unpack(memoryview(gzip.decompress((tmp_path / "initrd").read_bytes())))
+    disk = _initrd_ext2.build(members, None, None)
+    (tmp_path / "initrd").write_bytes(gzip.compress(disk.content))
+    sentences = {one.name: one.sentence() for one in answer(gather(question, RULES)).findings}
+    assert sentences.keys() == findings.keys()
+    assert all(text in sentences[name] for name, text in findings.items())
 
 
 def test_profiles_of_the_user_hold_too(tmp_path: Path) -> None:
