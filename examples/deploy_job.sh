@@ -21,6 +21,9 @@ shift
 SITE=${SITE:-/etc/oneimage/inventory}
 JOB=${JOB:-/etc/oneimage/auto.nodes.yml}
 
+# A deployment goes on at the boot server when the job ends: it is stopped by this name.
+DEPLOYMENT=job-${OAR_JOB_ID:-${SLURM_JOB_ID:-$$}}
+
 # The share of nodes that is enough, and the playbook that gives nodes back; none where the scheduler does that itself.
 MIN_OK=${MIN_OK:-75%}
 RETURN=${RETURN-oneimage.cluster.diskless}
@@ -43,6 +46,7 @@ give_back() {
     if [ -n "$running" ] && kill "$running" 2>/dev/null; then
         wait "$running"
     fi
+    play oneimage.cluster.deploy_stop -e deployment_id="$DEPLOYMENT"
     if [ -n "$RETURN" ]; then
         play "$RETURN" --limit builder:boot_server:reserved || echo "the nodes were not given back" >&2
     fi
@@ -55,7 +59,7 @@ trap 'exit 130' INT
 trap 'exit 129' HUP
 
 play oneimage.cluster.deploy -e deploy_hosts=reserved \
-    -e deployment_environment="$ENVIRONMENT" -e deployment_min_ok="$MIN_OK" \
+    -e deployment_environment="$ENVIRONMENT" -e deployment_id="$DEPLOYMENT" -e deployment_min_ok="$MIN_OK" \
     -e deployment_ok_file="$OK_NODES" -e deployment_ko_file="$KO_NODES" || exit
 
 if [ $# -gt 0 ]; then
