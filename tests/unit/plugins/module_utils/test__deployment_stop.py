@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_stop import holders
 
 # as Linux 6.1 writes it
