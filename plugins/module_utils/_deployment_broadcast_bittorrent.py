@@ -160,13 +160,13 @@ def listens(address: str, port: int) -> bool:
 
 def torrent_info(path: str) -> dict[bytes, Any]:
     """The info of a torrent of one file, as BEP 3 describes it; private, so that peers are the tracker's alone."""
-    size = os.stat(path).st_size
     length = SMALLEST_PIECE
-    while length < LARGEST_PIECE and size > length * PIECES:
-        length *= 2
     digests = []
     try:
-        with open(path, "rb", buffering=0) as image:
+        with open(path, "rb") as image:
+            size = os.fstat(image.fileno()).st_size
+            while length < LARGEST_PIECE and size > length * PIECES:
+                length *= 2
             while piece := image.read(length):
                 digests.append(hashlib.sha1(piece).digest())
     except OSError as error:

@@ -20,7 +20,6 @@ class ChainBroadcast(HttpBroadcast):
             self.image.url,
             self.image.size,
             self.token,
-            here=self.addresses[number],
             before=self.addresses[:number][::-1],
             after=len(self.addresses) - number - 1,
         )

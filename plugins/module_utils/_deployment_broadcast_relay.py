@@ -6,10 +6,10 @@
 
 """How a node gets an image by HTTP, from the server or from the nodes before it in a chain, and gives it to the next.
 
-A node keeps the last pieces of the stream in memory, no more, and serves them by busybox's httpd. Its successor reads them
-from there as they come. When a node dies its successor goes to the one before, which still has what is missing, since it
-keeps some pieces that were taken already, and waits a while for somebody to take the others. What nobody has any more, the
-server has. A node that is slow slows the chain; one that takes nothing at all is left behind after a while.
+A node keeps the last pieces of the stream in memory, no more, and serves them by busybox's nc, in HTTP, so that curl tells
+its successor when nothing comes any more. When a node dies its successor goes to the one before, which still has what is
+missing: it keeps some pieces that were taken already, and waits a while for somebody to take the others. What nobody has
+any more, the server has. A node that is slow slows the chain; one that takes nothing at all is left behind after a while.
 
 The scripts need curl, and of a POSIX shell's surroundings what busybox has.
 """
@@ -41,16 +41,21 @@ PORT = 7086
 FOLDER = "/run/oneimage/relay"
 
 GIVE = r"""#!/bin/sh
-cd ../.. || exit
-n=$QUERY_STRING
-case $n in
-    bye) : >bye; printf 'Status: 204 No Content\r\n\r\n'; exit ;;
-    '' | *[!0-9]*) printf 'Status: 400 Bad Request\r\n\r\n'; exit ;;
-esac
+cd "${0%/*}" || exit
 . ./sizes
+answer() { printf 'HTTP/1.0 %s\r\n\r\n' "$1"; }
+read -r method path version
+end=$(printf '\r')
+# what were left unread would make the kernel, at the end, drop what is still to be sent
+while read -r line && [ -n "${line%"$end"}" ]; do :; done
+n=${path#"/$token?"}
+case $n in
+    bye) : >bye; answer '204 No Content'; exit ;;
+    '' | *[!0-9]*) answer '404 Not Found'; exit ;;
+esac
 until read -r low <low; do [ -e low ] || exit; done
-if [ "$n" -lt "$low" ]; then printf 'Status: 410 Gone\r\n\r\n'; exit; fi
-printf 'Content-Type: application/octet-stream\r\n\r\n'
+if [ "$n" -lt "$low" ]; then answer '410 Gone'; exit; fi
+answer '200 OK'
 end=$((n + asked))
 [ $end -le $count ] || end=$count
 while [ "$n" -lt $end ]; do
@@ -66,7 +71,7 @@ while [ "$n" -lt $end ]; do
     echo $n >taken
 done
 """
-"""What the node's httpd runs for its successor: the pieces from ``QUERY_STRING`` on, as they come."""
+"""What busybox's nc runs for each connection: HTTP that gives the pieces from the one asked for on, as they come."""
 
 RELAY = r"""
 quit() { trap '' EXIT INT TERM; [ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$folder"; exit "$1"; }
@@ -126,11 +131,11 @@ forget() {
 
 from_peers() {
     for peer in $peers; do
-        pull "http://$peer:$port/cgi-bin/$token?$n"
+        pull "http://$peer:$port/$token?$n"
         [ "$n" = "$before" ] || return
         while [ "$code" = 000 ] && [ "$n" = 0 ] && [ "$(now)" -lt "$late" ]; do
             sleep 0.2
-            pull "http://$peer:$port/cgi-bin/$token?$n"
+            pull "http://$peer:$port/$token?$n"
             [ "$n" = "$before" ] || return
         done
         [ "$code" != 000 ] || forget "$peer"
@@ -162,7 +167,7 @@ fetch() {
         [ "$n" != "$before" ] || from_server
     done
     # the one that gave the last piece need not wait any more
-    [ -z "$peer" ] || curl -q -s -g --noproxy '*' -m 2 "http://$peer:$port/cgi-bin/$token?bye" || :
+    [ -z "$peer" ] || curl -q -s -g --noproxy '*' -m 2 "http://$peer:$port/$token?bye" || :
 }
 
 pass() {
@@ -185,17 +190,17 @@ stay() {
 relay() {
     folder=$home/$token server=
     rm -rf "$folder"
-    mkdir -p "$folder/www/cgi-bin" || fail "cannot make $folder"
+    mkdir -p "$folder" || fail "cannot make $folder"
     trap 'quit $?' EXIT
     trap 'quit 143' INT TERM
     cd "$folder" || exit
     for name in low next out taken; do echo 0 >$name; done
     echo none >left
-    echo "count=$count asked=$asked" >sizes
-    printf '%s' "$give" >"www/cgi-bin/$token"
-    chmod 755 "www/cgi-bin/$token"
-    if [ -n "$here" ]; then
-        httpd -f -c /dev/null -p "$here:$port" -h "$folder/www" >/dev/null 2>&1 </dev/null &
+    echo "count=$count asked=$asked token=$token" >sizes
+    printf '%s' "$give" >give
+    chmod 755 give
+    if [ $last = no ]; then
+        busybox nc -ll -p "$port" -e "$folder/give" </dev/null >/dev/null 2>&1 &
         server=$!
     fi
     fetch </dev/null | pass
@@ -211,15 +216,11 @@ relay() {
 
 @dataclass(frozen=True)
 class Relay:
-    """One node's part. ``here`` is its own address, empty when nobody follows; ``before`` are addresses, the nearest first.
-
-    ``after`` is how many nodes follow it.
-    """
+    """One node's part. ``before`` are the addresses of the nodes before it, the nearest first; ``after`` is how many follow."""
 
     url: str
     size: int
     token: str
-    here: str = ""
     before: Sequence[str] = ()
     after: int = 0
 
@@ -240,7 +241,6 @@ class Relay:
             "port": PORT,
             "token": self.token,
             "home": FOLDER,
-            "here": self.here if self.after else "",
             "last": "no" if self.after else "yes",
             "peers": " ".join(self.before[:PREDECESSORS]),
             "give": GIVE,

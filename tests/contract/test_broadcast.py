@@ -385,8 +385,7 @@ def test_a_wrong_checksum_fails_the_node_and_not_the_one_behind_it(net: Net, tre
         MICRO_STEPS["decompress_environment"](one)
 
 
-def test_without_a_partition_nothing_is_written_into_memory(net: Net, tree: Path) -> None:
-    image = pack(net, tree, "zst", "zstd")
+def test_without_a_partition_nothing_is_written_into_memory(tree: Path) -> None:
     with broadcast_case.net(1) as other:
         path = pack(other, tree, "zst", "zstd")
         with served(other, "http", Path(path["path"]), 1) as side:
@@ -399,10 +398,10 @@ def test_without_a_partition_nothing_is_written_into_memory(net: Net, tree: Path
 def test_a_node_on_which_an_attempt_was_killed_can_begin_again(net: Net) -> None:
     image = noise(net, 60 * MIB)
     with served(net, "chain", image, 2) as side:
-        for number in (1, 2):  # the first waits for the second, which is not there
+        for _attempt in range(2):  # the first waits for the second, which is not there
             running = net.nodes[1].start(f"exec setsid sh -c {quoted(side.scripts[1])} >{RECEIVED}")
             wait_for(lambda: arrived(net.nodes[1]) > MIB, lambda: "nothing arrives")
-            group = next(pid for pid, command in net.processes().items() if command.startswith("httpd"))
+            group = next(pid for pid, command in net.processes().items() if command.startswith("busybox nc"))
             os.killpg(os.getpgid(group), 9)
             running.wait(30)
         pair = [receive(net, side, number) for number in (1, 2)]
@@ -421,7 +420,7 @@ def test_neighbours_without_the_deployments_name_get_nothing(net: Net) -> None:
         wait_for(lambda: arrived(net.nodes[1]) > MIB, lambda: "nothing arrives")
         codes = [
             net.nodes[3].output(f"curl -s -o /dev/null -w '%{{http_code}}' http://10.86.0.11:7086/{path}")
-            for path in ("", "cgi-bin/", "cgi-bin/x?0", "0", "../0", "cgi-bin/../../0")
+            for path in ("", "0", "?0", "x?0", "../0", "d1-4f1c9c0de/0", "d1-4f1c9c0d?0", "*?0")
         ]
         assert all(code.startswith("4") for code in codes), codes
         assert FOLDER in net.nodes[1].output(f"find {FOLDER} -name 0")
