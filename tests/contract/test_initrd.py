@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adhoc import run_task
 from conftest import Run, snapshot, start_module
 from fixtures.kernel_tree import VERSION, make_root, set_config
 
@@ -117,6 +118,141 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(
     assert failed["failed"]
     assert re.search(message, failed["msg"]), failed["msg"]
     assert snapshot(tmp_path) == before
+
+
+SITES = [
+    {"site": "nancy", "drivers": ["my_nic", "af_packet"]},
+    {"site": "rennes", "drivers": ["virtio_net"], "devices": ["pci:v0000CAFEd00000001sv0sd0bc02sc00i00"]},
+]
+
+
+def test_one_initrd_holds_the_drivers_of_all_sites(module: Run, options: dict[str, Any]) -> None:
+    built = module("initrd", {**options, "hardware": SITES})
+    assert built["coverage"] == {
+        "nancy": {"initrd": ["my_nic"], "builtin": ["af_packet"], "missing": [], "unknown": []},
+        "rennes": {"initrd": ["virtio_net", "my_nic"], "builtin": [], "missing": [], "unknown": []},
+    }
+    found = module("initrd_info", {"path": options["path"]})
+    assert {"my_nic", "my_bus", "my_phy", "virtio_net", "virtio_pci"} <= set(found["modules"])
+    assert "bonding" not in found["modules"]
+    assert not module("initrd", {**options, "hardware": SITES})["changed"]
+
+
+def test_a_driver_that_the_kernel_lacks_is_refused_or_told(module: Run, options: dict[str, Any]) -> None:
+    lacking = {**options, "hardware": [*SITES, {"site": "lyon", "drivers": ["i40e"], "as": "builtin"}]}
+    failed = module("initrd", lacking)
+    assert "has no module, nor anything built in, for: driver i40e (lyon);" in failed["msg"]
+    assert not Path(options["path"]).exists()
+    built = module("initrd", {**lacking, "strict": False})
+    assert (built["changed"], built["coverage"]["lyon"]["missing"]) == (True, ["i40e"])
+
+
+NODE = """
+{"uid": "griffon-1", "links": [{"href": "/3.0/sites/nancy/clusters/griffon/nodes/griffon-1"}],
+ "network_adapters": [{"driver": "my_nic"}], "storage_devices": []}
+"""
+
+
+def test_a_file_of_hardware_is_read_on_the_controller(options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "nancy.json").write_text(NODE)
+    task = {**options, "hardware": [{"file": "nancy.json"}]}
+    result = run_task("oneimage.cluster.initrd", task, tmp_path)
+    assert result["coverage"] == {
+        "nancy": {"initrd": ["my_nic"], "builtin": [], "missing": [], "unknown": []}
+    }
+    (tmp_path / "nancy.json").write_text("{")
+    assert "nancy.json is no JSON" in run_task("oneimage.cluster.initrd", task, tmp_path)["msg"]
+
+
+@pytest.fixture
+def ram_disk(options: dict[str, Any]) -> dict[str, Any]:
+    return {**options, "modules": ["virtio_net"], "format": "ext2", "size_kb": 2500, "inodes": 300}
+
+
+def test_a_ram_disk_is_built_without_root_and_keeps_the_contract(
+    module: Run, ram_disk: dict[str, Any]
+) -> None:
+    predicted = module("initrd", ram_disk, check=True)
+    assert predicted["changed"] and not Path(ram_disk["path"]).exists()
+    built = module("initrd", ram_disk)
+    assert (built["format"], built["sha256"]) == ("ext2", predicted["sha256"])
+    assert built["parameters"] == ["root=/dev/ram0", "rw", "init=/linuxrc", "ramdisk_size=2500"]
+    assert built["ram_disk"]["size_kb"] == 2500 and built["ram_disk"]["inodes"] >= 300
+    before = snapshot(Path(ram_disk["path"]).parent)
+    assert not module("initrd", ram_disk)["changed"]
+    assert snapshot(Path(ram_disk["path"]).parent) == before
+    change = module("initrd", {**ram_disk, "format": "cpio", "size_kb": None, "inodes": None})["diff"]
+    assert "linuxrc" in change["before"] and "linuxrc" not in change["after"]
+
+
+def test_what_is_in_a_ram_disk(module: Run, ram_disk: dict[str, Any]) -> None:
+    built = module("initrd", {**ram_disk, "compression": "gzip"})
+    found = module("initrd_info", {"path": ram_disk["path"]})
+    assert (found["format"], found["compression"]) == ("ext2", "gzip")
+    assert set(found["modules"]) == set(built["modules"])
+    modes = {file["name"]: file["mode"] for file in found["files"]}
+    assert (modes["linuxrc"], modes["init"], modes["dev/console"]) == ("0120777", "0100755", "0020600")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"size_kb": 1000}, r"size_kb is 1000, needed are \d{4}; .*\(largest: bin/busybox \d+ KB"),
+        ({"inodes": 20}, r"inodes is 20, needed are \d+"),
+        ({"inodes": 0}, "inodes: 0 is too small"),
+        ({"generator": "dracut"}, "install the package dracut"),
+        ({"format": "cpio"}, "size_kb: only a RAM disk has a size of its own"),
+    ],
+)
+def test_what_does_not_fit_in_a_ram_disk_is_refused(
+    change: dict[str, Any], message: str, module: Run, ram_disk: dict[str, Any], tmp_path: Path
+) -> None:
+    module("initrd", ram_disk)
+    before = snapshot(tmp_path)
+    failed = module("initrd", {**ram_disk, **change})
+    assert re.search(message, failed["msg"]), failed["msg"]
+    assert snapshot(tmp_path) == before
+
+
+LEAVE = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs disk "$1" && mount -t tmpfs root "$1.new"
+cp -a "$2/." "$1/"
+mkdir "$1.new/bin" "$1.new/run" "$1.new/proc" && cp "$2/bin/busybox" "$1.new/bin/busybox"
+mkdir -p "$1/newroot" && mount -o move "$1.new" "$1/newroot"
+mount -t tmpfs run "$1/newroot/run" && mount -t proc proc "$1/newroot/proc"
+sed -n '/^leave_ram_disk()/,/^}/p' "$2/init" >"$1/leave"
+printf '%s\n' 'NEWROOT=/newroot init=/bin/busybox PATH=/bin' '. /leave' \
+    'leave_ram_disk sh -c "echo /: * of \$(wc -l </proc/mounts) mounts; busybox ls /run/oneimage/ram_disk"' >"$1/try"
+cd "$1" && mkdir -p old && pivot_root . old && exec /bin/busybox chroot . /bin/sh -c '/bin/busybox umount -l /old; . /try'
+"""
+
+
+@pytest.mark.root
+def test_its_init_leaves_a_ram_disk_for_the_root(
+    module: Run, ram_disk: dict[str, Any], tmp_path: Path
+) -> None:
+    """In a namespace, with the tree of the RAM disk on a tmpfs: what it was before must be gone for the new init."""
+    module("initrd", {**ram_disk, "compression": "none"})
+    tree = tmp_path / "tree"
+    for folder in (tree, tmp_path / "disk", tmp_path / "disk.new"):
+        folder.mkdir()
+    subprocess.run(["debugfs", "-R", f"rdump / {tree}", ram_disk["path"]], check=True, capture_output=True)
+    argv = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        "sh",
+        "-c",
+        LEAVE,
+        "leave",
+        str(tmp_path / "disk"),
+        str(tree),
+    ]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "/: bin proc run of 3 mounts\n", done.stderr
 
 
 def test_a_compression_that_the_kernel_cannot_undo_is_refused(module: Run, options: dict[str, Any]) -> None:
