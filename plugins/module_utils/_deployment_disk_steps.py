@@ -82,13 +82,14 @@ PARTITION = (
 disk=$1
 shift
 sfdisk --quiet --force --wipe always --wipe-partitions always "$disk"
-blockdev --rereadpt "$disk" 2>/dev/null || partprobe "$disk" 2>/dev/null || true
+blockdev --rereadpt "$disk" 2>/dev/null || true
 for device; do
     seconds=0
     until [ -b "$device" ]; do
         [ "$seconds" -lt 20 ] || { echo "$device does not show up behind the new table of $disk"; exit 1; }
+        partprobe "$disk" 2>/dev/null || true # for a kernel that does not read this kind of table itself
+        [ -b "$device" ] || sleep 1
         seconds=$((seconds + 1))
-        sleep 1
     done
 done
 """
@@ -105,7 +106,10 @@ case $1 in
     ext2 | ext3 | ext4) "mkfs.$1" -F -q -L "$(echo "$3" | cut -c 1-16)" ${features:+-O "${features#,}"} "$2" ;;
     xfs) mkfs.xfs -q -f -L "$(echo "$3" | cut -c 1-12)" "$2" ;;
     btrfs) mkfs.btrfs -q -f -L "$3" "$2" ;;
-    vfat) mkfs.vfat -n "$(echo "$3" | tr '[:lower:]' '[:upper:]' | cut -c 1-11)" "$2" >/dev/null ;;
+    vfat) # which has much to say about character sets
+        label=$(echo "$3" | tr '[:lower:]' '[:upper:]' | cut -c 1-11)
+        said=$(mkfs.vfat -n "$label" "$2" 2>&1) || { echo "$said"; exit 1; }
+        ;;
     swap) mkswap -L "$(echo "$3" | cut -c 1-16)" "$2" >/dev/null ;;
     *) echo "nobody here can make a file system $1"; exit 1 ;;
 esac
@@ -119,6 +123,14 @@ there=$(awk -v place="$2" '$2 == place { device = $1 } END { print device }' /pr
 [ -z "$there" ] || umount "$2"
 kind=$(blkid -o value -s TYPE "$1") || { echo "there is no file system on $1"; exit 1; }
 mount -t "$kind" "$1" "$2"
+"""
+
+OPEN_TO_ALL = r"""
+# $1: a partition; $2: where to mount it for a moment. What becomes /tmp is everybody's
+mkdir -p "$2"
+mount "$1" "$2"
+chmod 1777 "$2"
+umount "$2"
 """
 
 UMOUNT = r"""
@@ -304,6 +316,7 @@ def format_deploy_part(work: Work) -> None:
 def format_tmp_part(work: Work) -> None:
     partition = partition_of(work, "tmp") or {}
     make_file_system(work, "tmp", partition.get("filesystem") or "ext4")
+    run(work, OPEN_TO_ALL, partition["device"], TMP)
 
 
 def format_swap_part(work: Work) -> None:

@@ -22,7 +22,7 @@ modules=''
 # shellcheck source=/dev/null
 . /lib/oneimage/built.sh # sets it as the environment was built
 
-# shellcheck disable=SC2034 # the functions of system.sh read and write these
+# shellcheck disable=SC2034 # for the functions of system.sh
 mac='' interface='' address='' node_name='' domain='' resolvers='' why='' guard_pid=''
 HOST_KEY=/etc/dropbear/host_key
 

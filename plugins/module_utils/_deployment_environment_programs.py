@@ -41,7 +41,6 @@ PROGRAMS = {
     "mkfs.ext3": "e2fsprogs",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
-    "kexec": "kexec-tools",
 }
 """What every deployment needs, by the Debian package that holds it.
 
@@ -51,7 +50,7 @@ tar knows no extended attributes.
 
 OPTIONAL = (
     *("pigz", "unpigz", "partprobe", "e2fsck", "resize2fs", "tune2fs", "mkfs.xfs", "mkfs.btrfs"),
-    *("extlinux", "efibootmgr"),
+    *("extlinux", "efibootmgr", "kexec"),
 )
 """Goes along where the root has it; a step that needs one says so."""
 

@@ -70,6 +70,7 @@ echo "$short" | put /etc/hostname
 } | put /etc/hosts
 printf '%s' "$2" | md5sum | cut -c 1-32 | put /etc/machine-id 444
 if [ -f "$root/var/lib/dbus/machine-id" ]; then ln -sf /etc/machine-id "$root/var/lib/dbus/machine-id"; fi
+# shellcheck disable=SC2094 # two files of one name
 if [ ! -L "$root/etc/resolv.conf" ]; then put /etc/resolv.conf </etc/resolv.conf; fi
 rm -f "$root/etc/udev/rules.d/"*persistent-net*.rules "$root/var/lib/systemd/random-seed"
 while read -r device place kind options pass; do
@@ -242,7 +243,8 @@ def unshared() -> str:
             f"u {unit}" for unit in rule.mask if rule.name in masked or unit == "systemd-remount-fs.service"
         ]
     # what says that the root was shared goes last: a script that was ended begins again
-    return "".join(f"{line}\n" for line in sorted(lines, key=lambda line: line.endswith("-boot.network")))
+    lines.sort(key=lambda line: line.endswith("-boot.network"))
+    return "".join(f"{line}\n" for line in lines)
 
 
 def settle(work: Work) -> None:

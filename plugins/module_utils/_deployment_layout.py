@@ -89,6 +89,9 @@ def check_layout(layout: Layout, deploy_role: str = "deploy") -> None:
     wrong += [f"{role}, twice" for role in sorted({role for role in roles if roles.count(role) > 1})]
     if wrong:
         raise ClusterError(f"layout: no good role of a partition: {', '.join(wrong)}")
+    strays = [one.role for one in layout.partitions if (one.type == "efi") != (one.role == "efi")]
+    if strays:
+        raise ClusterError(f"layout: the role efi and the type efi go together, unlike in {strays[0]}")
     unknown = sorted({partition.type for partition in layout.partitions} - set(TYPES))
     if unknown:
         raise ClusterError(

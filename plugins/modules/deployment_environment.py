@@ -38,9 +38,9 @@ options:
   programs_root:
     description:
       - The tree that the programs are taken from. O(root) unless given.
-      - "It needs the Debian packages bzip2, curl, dosfstools, dropbear-bin, e2fsprogs, fdisk, gzip, kexec-tools, tar,
-        util-linux, xz-utils and zstd. Taken along where they are there: btrfs-progs, efibootmgr, extlinux, parted, pigz and
-        xfsprogs; for bootloaders, syslinux-common and grub-efi-amd64-bin."
+      - "It needs the Debian packages bzip2, curl, dosfstools, dash, dropbear-bin, e2fsprogs, fdisk, gzip, tar,
+        util-linux, xz-utils and zstd. Taken along where they are there: btrfs-progs, efibootmgr, extlinux, kexec-tools, parted,
+        pigz and xfsprogs; for bootloaders, syslinux-common and grub-efi-amd64-bin."
     type: path
   kernel_version:
     description:
