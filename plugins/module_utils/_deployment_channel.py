@@ -17,10 +17,13 @@ import hashlib
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import require, run, tail
@@ -33,6 +36,12 @@ CONNECT_SECONDS = 10
 PERSIST_SECONDS = 60
 """How long a connection outlives its last script, and so an engine that was killed."""
 PAUSE = 0.5
+PARALLEL = 16
+HANDSHAKES = threading.BoundedSemaphore(PARALLEL)
+"""Logins at the same moment: hundreds of nodes that come up together would else slow each other beyond their time.
+
+Nodes that take no connection hold none of them, and who waits for one loses no time of his own.
+"""
 EVIDENCE_LINES = 20
 
 OPTIONS: Sequence[str] = (
@@ -89,13 +98,9 @@ class Doors:
         self.folder.mkdir(mode=0o700)
 
     def close(self) -> None:
-        for socket in self.folder.glob("[0-9a-f]*") if self.folder.is_dir() else ():
-            with contextlib.suppress(ClusterError):
-                run(
-                    ["ssh", "-F", "none", "-S", str(socket), "-O", "exit", "node"],
-                    timeout=10,
-                    accept=(0, 255),
-                )
+        paths = [*self.folder.glob("[0-9a-f]*")] if self.folder.is_dir() else []
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            list(pool.map(hang_up, paths))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def channel(self, node: Target) -> SshChannel:
@@ -115,8 +120,10 @@ class SshChannel:
         """Standard output of the shell script. Raises StepFailed with the end of its output."""
         text = script.encode()
         command = f"exec sh -c {shlex.quote(ALONE)} sh {len(text)}"
-        shared = ["ControlMaster=auto", f"ControlPath={self.socket}", f"ControlPersist={PERSIST_SECONDS}"]
-        done = self._ssh(command, shared, timeout, text + (stdin or b""))
+        if not self.socket.exists() and self._listens(min(timeout, CONNECT_SECONDS)):
+            with HANDSHAKES:
+                self._login(timeout)
+        done = self._ssh(command, timeout, text + (stdin or b""))
         if done is None:
             raise StepFailed(f"{self.node.name} had not finished its script after {timeout:.0f} s")
         output = done.stdout.decode("utf-8", "replace")
@@ -134,31 +141,40 @@ class SshChannel:
         return output
 
     def answers(self, timeout: float) -> bool:
-        """Asked by a new connection: an old one may lead to the system that ran before."""
+        """Asked by a new connection, since an old one may lead to the system that ran before; scripts then share it."""
         over = time.monotonic() + timeout
+        self._forget()
         while True:
             left = over - time.monotonic()
             if left <= 0:
                 return False
-            done = self._ssh("true", ["ControlPath=none"], left, b"")
-            if done is not None and done.returncode == 0:
-                self._forget()
-                return True
+            if self._listens(min(left, CONNECT_SECONDS)):
+                came = time.monotonic()
+                with HANDSHAKES:
+                    over += time.monotonic() - came
+                    if self._login(over - time.monotonic()):
+                        return True
             time.sleep(min(PAUSE, max(0.0, over - time.monotonic())))
+
+    def _listens(self, timeout: float) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection((self.node.address, self.port), timeout):
+            return True
+        return False
+
+    def _login(self, timeout: float) -> bool:
+        """Open the connection that scripts share."""
+        done = self._ssh("true", timeout, b"")
+        return done is not None and done.returncode == 0
 
     def _forget(self) -> None:
         if self.socket.exists():
-            argv = ["ssh", "-F", "none", "-S", str(self.socket), "-O", "exit", "node"]
-            with contextlib.suppress(ClusterError):
-                run(argv, timeout=10, accept=(0, SSH_FAILED))
-            self.socket.unlink(missing_ok=True)
+            hang_up(self.socket)
 
-    def _ssh(
-        self, command: str, further: Sequence[str], timeout: float, stdin: bytes
-    ) -> subprocess.CompletedProcess[bytes] | None:
+    def _ssh(self, command: str, timeout: float, stdin: bytes) -> subprocess.CompletedProcess[bytes] | None:
         """What came of ``command``, None where it was not over in time."""
         connect = max(1, min(CONNECT_SECONDS, int(timeout)))
-        options = [*OPTIONS, f"ConnectTimeout={connect}", *further]
+        shared = ["ControlMaster=auto", f"ControlPath={self.socket}", f"ControlPersist={PERSIST_SECONDS}"]
+        options = [*OPTIONS, f"ConnectTimeout={connect}", *shared]
         argv = ["ssh", "-F", "none", "-T", "-l", "root", "-p", str(self.port), "-i", str(self.key)]
         argv += [word for option in options for word in ("-o", option)]
         try:
@@ -172,6 +188,13 @@ class SshChannel:
             )
         except subprocess.TimeoutExpired:
             return None
+
+
+def hang_up(path: Path) -> None:
+    """End the connection behind a control socket, whoever opened it."""
+    with contextlib.suppress(ClusterError):
+        run(["ssh", "-F", "none", "-S", str(path), "-O", "exit", "node"], timeout=10, accept=(0, SSH_FAILED))
+    path.unlink(missing_ok=True)
 
 
 def lines(output: bytes) -> list[str]:

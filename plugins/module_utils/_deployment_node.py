@@ -215,7 +215,7 @@ class NodeRun:
                 if again and macro != "BootNewEnv" and micro != GROUP_STEP:
                     self._gathering.again(self.node.name)
                 return failed
-        del self._at["micro"]
+        self._at.pop("micro", None)
         self._write("ok", seconds=round(time.monotonic() - began, 3))
         return None
 

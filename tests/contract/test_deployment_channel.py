@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from deployment_nodes import running_nodes
 from ssh_server import SSHD, Server, free_port, server
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_channel import (
@@ -123,3 +124,19 @@ def test_the_key_is_made_once_and_is_whole(tmp_path: Path) -> None:
         ["ssh-keygen", "-y", "-f", str(tmp_path / "key")], capture_output=True, text=True, check=True
     )
     assert second.split()[1] == derived.stdout.split()[1] != first.split()[1]
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/sfdisk").exists(), reason="no sfdisk, which nodes are asked for")
+def test_the_module_on_nodes_that_answer_and_one_that_does_not() -> None:
+    # pylint: disable-next=contextmanager-generator-missing-cleanup
+    with running_nodes(6) as nodes:
+        result = nodes.deploy(7, min_ok="6")
+        assert result["ok"] == [f"n{n}" for n in range(1, 7)] and not result.get("failed"), result.get("msg")
+        silent = result["nodes"]["n7"]
+        assert (silent["outcome"], silent["implementation"], silent["micro"]) == (
+            *("ko", "SetDeploymentEnvProd", "check_nodes"),
+        )
+        assert (
+            "takes no login" in silent["message"]
+            and "boot it into the deployment environment" in silent["advice"]
+        )

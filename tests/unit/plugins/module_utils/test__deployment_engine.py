@@ -376,6 +376,13 @@ def test_said_lines_become_evidence(tmp_path: Path) -> None:
     assert outcome.evidence == ("mkfs: No space left on device",) and "enlarge it" in outcome.advice
 
 
+def test_macro_steps_that_do_nothing(tmp_path: Path) -> None:
+    dummy = [{"implementation": "Dummy"}]
+    case = Case(tmp_path, 2, steps={"SetDeploymentEnv": dummy, "BootNewEnv": dummy})
+    assert {(one.outcome, one.implementation) for one in case.run().values()} == {("ok", "BootNewEnvDummy")}
+    assert case.of("n1") == ALL[7:13]
+
+
 def test_many_nodes(tmp_path: Path) -> None:
     case = Case(tmp_path, 300)
     case.faults = fail("send_environment", "n7", times=1)
