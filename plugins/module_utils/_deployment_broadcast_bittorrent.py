@@ -86,7 +86,7 @@ class BittorrentBroadcast:
         self.token = order.base_url.rstrip("/").rpartition("/")[2]
         self._folder: str | None = None
         self._served: list[Served] = []
-        self._torrent = Path(order.folder) / "image.torrent"
+        self._torrent: Path | None = None
 
     def start(self) -> None:
         require("opentracker", package="opentracker")
@@ -97,11 +97,13 @@ class BittorrentBroadcast:
         port = free_port(self.order.server, (socket.SOCK_STREAM, socket.SOCK_DGRAM))
         info = torrent_info(self.order.image.path)
         announce = f"http://{self.order.server}:{port}/announce".encode()
+        # another group of the same deployment has a torrent of its own
+        self._torrent = Path(self.order.folder) / f"image-{port}.torrent"
         write_file(self._torrent, bencode({b"announce": announce, b"info": info}), mode=0o644)
         allowed = Path(self._folder) / "allowed"
         allowed.write_text(hashlib.sha1(bencode(info)).hexdigest() + "\n", encoding="ascii")
         self._serve_tracker(str(port))
-        self._serve_seed()
+        self._serve_seed(self._torrent)
 
     def _serve_tracker(self, port: str) -> None:
         server = self.order.server
@@ -122,7 +124,7 @@ class BittorrentBroadcast:
         self._served.append(tracker)
         tracker.wait_until(lambda: listens(server, int(port)))
 
-    def _serve_seed(self) -> None:
+    def _serve_seed(self, torrent: Path) -> None:
         server, image = self.order.server, Path(self.order.image.path)
         port = free_port(server, (socket.SOCK_STREAM,))
         seed = Served(
@@ -130,7 +132,7 @@ class BittorrentBroadcast:
             [
                 *("aria2c", *SETTINGS, f"--interface={server}", f"--listen-port={port}"),
                 *("--bt-seed-unverified=true", f"--dir={image.parent}", f"--index-out=1={image.name}"),
-                str(self._torrent),
+                str(torrent),
             ],
         )
         self._served.append(seed)
@@ -142,9 +144,13 @@ class BittorrentBroadcast:
         if self._folder:
             shutil.rmtree(self._folder)
             self._folder = None
-        self._torrent.unlink(missing_ok=True)
+        if self._torrent:
+            self._torrent.unlink(missing_ok=True)
+            self._torrent = None
 
     def receive_script(self, node: str) -> str:
+        if self._torrent is None:
+            raise ClusterError("bittorrent: the tracker was not started")
         torrent = f"{self.order.base_url.rstrip('/')}/{self._torrent.name}"
         values = {"token": self.token, "size": self.order.image.size, "torrent": torrent}
         lines = [f"{name}={shlex.quote(str(value))}" for name, value in values.items()]

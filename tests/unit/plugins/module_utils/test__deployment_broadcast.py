@@ -163,6 +163,7 @@ def test_nothing_in_an_address_is_a_command() -> None:
 
 def scripts() -> dict[str, str]:
     bittorrent = BittorrentBroadcast(ORDER, NODES)
+    bittorrent._torrent = Path("/srv/d1/image-7000.torrent")
     chain = make_broadcast(ORDER, "chain", NODES)
     dd = Image("/srv/i.dd.gz", "http://10.0.0.1/i.dd.gz", "dd", "gzip", 5, SUM)
     return {
@@ -286,6 +287,12 @@ def test_a_node_without_a_broadcast_fails() -> None:
     one = Work(ORDER, NODES[0], Recorder(), Deadline.after(9), {}, str)
     with pytest.raises(StepFailed, match="no broadcast"):
         send_environment(one)
+
+
+@pytest.mark.parametrize("method", ["bittorrent", "udpcast"])
+def test_there_is_no_script_before_the_start(method: str) -> None:
+    with pytest.raises(ClusterError, match="was not started"):
+        make_broadcast(ORDER, method, NODES).receive_script("n1")
 
 
 def test_bencode_writes_what_the_specification_shows() -> None:
