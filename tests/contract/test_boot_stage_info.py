@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 from adhoc import run_task
 from conftest import Run, snapshot
+
+# one at a time: two greeters would want the same port
+pytestmark = pytest.mark.xdist_group("boot_stage_info")
 
 ADDRESS = "127.77.0.11"
 NODES = [
@@ -32,8 +36,12 @@ def logs(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def greeting(address: str) -> Iterator[None]:
-    """Stands in for the sshd of a node: says the first line of the protocol, which is all that is asked of it."""
+def greeting(address: str, mute: int = 0) -> Iterator[None]:
+    """Stands in for the sshd of a node: says the first line of the protocol, which is all that is asked of it.
+
+    To the first ``mute`` that ask it says nothing.
+    """
+    asked = itertools.count(1)
     with socket.create_server((address, 22)) as server:
 
         def greet() -> None:
@@ -43,7 +51,8 @@ def greeting(address: str) -> Iterator[None]:
                 except OSError:
                     return
                 with connection:
-                    connection.sendall(b"SSH-2.0-stand-in\r\n")
+                    if next(asked) > mute:
+                        connection.sendall(b"SSH-2.0-stand-in\r\n")
 
         threading.Thread(target=greet, daemon=True).start()
         yield
@@ -59,11 +68,8 @@ def greeter() -> Iterator[None]:
 @pytest.mark.root
 def test_a_wait_ends_with_the_last_node_and_keeps_each_ones_own_time(tmp_path: Path, greeter: None) -> None:
     options = {"nodes": NODES, "logs": str(tmp_path), "since": time.time(), "wait": 60, "interval": 1}
-    with contextlib.ExitStack() as late:
-        timer = threading.Timer(6, lambda: late.enter_context(greeting(NODES[1]["address"])))
-        timer.start()
+    with greeting(NODES[1]["address"], mute=1):
         result = run_task("oneimage.cluster.boot_stage_info", options, tmp_path)
-        timer.join()
     assert result["waiting"] == []
     assert {name: boot["stage"] for name, boot in result["nodes"].items()} == {"node1": "ssh", "node2": "ssh"}
     assert result["nodes"]["node1"]["seconds"] < result["nodes"]["node2"]["seconds"]
