@@ -13,7 +13,7 @@ author: The oneimage.cluster founders (@oneimage)
 description:
   - Unpacks an initrd in memory as the kernel would, and says what is in it. Nothing is written.
   - Reads cpio archives, also several one after the other such as microcode before the rest, each not compressed or by
-    gzip, bzip2, lzma, xz, lzo, lz4 or zstd; and tells that a file is an ext2 RAM disk, without its files.
+    gzip, bzip2, lzma, xz, lzo, lz4 or zstd; and the file system of an ext2 RAM disk, compressed or not.
   - Fails for what is truncated, empty or no initrd.
 extends_documentation_fragment:
   - oneimage.cluster._attributes.info
