@@ -20,6 +20,7 @@ from typing import Any
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MICROS
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 SSHD = "/usr/sbin/sshd"
 MODULE = "ansible_collections.oneimage.cluster.plugins.modules.deployment"
 REAL = ("check_nodes",)
@@ -134,7 +135,7 @@ class Nodes:
             text=True,
             check=False,
             timeout=600,
-            env={**os.environ, "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(CHECKOUT / ".collections")},
         )
         result: dict[str, Any] = json.loads(done.stdout)
         return result
