@@ -121,7 +121,8 @@ mkdir -p "$2"
 there=$(awk -v place="$2" '$2 == place { device = $1 } END { print device }' /proc/mounts)
 [ "$there" != "$1" ] || exit 0
 [ -z "$there" ] || umount "$2"
-kind=$(blkid -o value -s TYPE "$1") || { echo "there is no file system on $1"; exit 1; }
+kind=$(blkid -o value -s TYPE "$1" || true)
+[ -n "$kind" ] || { echo "there is no file system on $1"; exit 1; }
 mount -t "$kind" "$1" "$2"
 """
 

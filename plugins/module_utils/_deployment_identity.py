@@ -74,7 +74,8 @@ if [ -f "$root/var/lib/dbus/machine-id" ]; then ln -sf /etc/machine-id "$root/va
 if [ ! -L "$root/etc/resolv.conf" ]; then put /etc/resolv.conf </etc/resolv.conf; fi
 rm -f "$root/etc/udev/rules.d/"*persistent-net*.rules "$root/var/lib/systemd/random-seed"
 while read -r device place kind options pass; do
-    found=$(blkid -o value -s TYPE "$device") || continue # a partition that nobody formatted
+    found=$(blkid -o value -s TYPE "$device" || true)
+    [ -n "$found" ] || continue # nobody formatted it
     case $kind:$found in swap:swap) ;; swap:* | *:swap) continue ;; esac
     echo "UUID=$(blkid -o value -s UUID "$device") $place $found $options 0 $pass"
 done >/run/oneimage/fstab
@@ -109,8 +110,9 @@ any() { # a file that is not ours
 if any etc/netplan/*.yaml etc/systemd/network/*.network etc/NetworkManager/system-connections/* \
     etc/sysconfig/network-scripts/ifcfg-*; then
     echo own
-elif cat etc/network/interfaces etc/network/interfaces.d/* 2>/dev/null |
-    awk '$1 == "#" { next } $1 == "iface" && $2 != "lo" { found = 1 } END { exit !found }'; then
+elif for file in etc/network/interfaces etc/network/interfaces.d/*; do
+    case $file in *oneimage) ;; *) cat "$file" 2>/dev/null || true ;; esac
+done | awk '$1 == "iface" && $2 != "lo" { found = 1 } END { exit !found }'; then
     echo own
 elif [ -x usr/sbin/NetworkManager ]; then echo networkmanager
 elif [ -x usr/sbin/netplan ]; then echo netplan

@@ -1,111 +1,152 @@
-"""Deployments whose micro-steps are programs of the test: hooks in place of each, since no machine is there to be written."""
+# Copyright (c) 2026, The oneimage.cluster founders
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A node without a machine: the real deployment environment in a namespace of this host, its disk a loop device.
+
+The programs are those that the module packed, and the scripts are run by its shell, as over ssh. This host's kernel
+stands for the node's, so that what needs another kernel or firmware is left to the tests that boot.
+"""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import shlex
-import threading
+import gzip
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MICROS
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import (
+    Deadline,
+    Image,
+    Layout,
+    Order,
+    StepFailed,
+    Target,
+    Work,
+)
 
-STEP = """#!/bin/sh
-# $1 folder, $2 node, $3 micro-step: a file FOLDER/faults/NODE-MICRO or FOLDER/faults/MICRO says what goes wrong
-echo "$2 $3" >>"$1/ran"
-for fault in "$1/faults/$2-$3" "$1/faults/$3"; do
-    [ ! -e "$fault" ] || . "$fault"
-done
+PROGRAMS = ("dropbear", "curl", "sfdisk", "mkfs.vfat", "extlinux", "losetup", "cpio", "busybox", "partprobe")
+MISSING = [name for name in PROGRAMS if shutil.which(name) is None]
+
+NAMESPACE = r"""
+set -eu
+mount --make-rprivate /
+mount -t devtmpfs dev "$1/dev"
+mount -t proc proc "$1/proc"
+mount -t sysfs sys "$1/sys"
+echo ready
+exec sleep infinity
 """
 
 
-def nodes(count: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": f"n{n}",
-            "mac": f"52:54:00:00:{n >> 8:02x}:{n & 255:02x}",
-            "address": f"10.77.{n >> 8}.{n & 255}",
-        }
-        for n in range(1, count + 1)
-    ]
+class Namespace:
+    """The channel of the micro-steps. ``said`` holds every script's output."""
+
+    def __init__(self, root: Path, pid: int) -> None:
+        self.root = root
+        self.pid = pid
+        self.scripts: list[str] = []
+
+    def run(self, script: str, *, timeout: float, stdin: bytes | None = None) -> str:
+        self.scripts.append(script)
+        done = subprocess.run(
+            ["nsenter", f"--target={self.pid}", "--mount", "chroot", self.root, "/bin/sh", "-c", script],
+            input=stdin or b"",
+            capture_output=True,
+            timeout=timeout,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            check=False,
+        )
+        out = done.stdout.decode("utf-8", "replace")
+        if done.returncode:
+            lines = (out + done.stderr.decode("utf-8", "replace")).splitlines()
+            raise StepFailed(" | ".join(lines[-8:]), evidence=lines)
+        return out
+
+    def answers(self, timeout: float) -> bool:
+        return True
+
+    def ask(self, script: str) -> str:
+        return self.run(f"set -eu\n{script}", timeout=60).strip()
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: Any) -> None:
-        pass
+def unpack(archive: Path, folder: Path) -> None:
+    """The environment as its kernel would unpack it; device nodes come from devtmpfs."""
+    folder.mkdir()
+    cpio = gzip.decompress(archive.read_bytes())
+    subprocess.run(["cpio", "-i", "-d", "--quiet"], input=cpio, cwd=folder, check=True)
+    (folder / "run/oneimage").mkdir(parents=True)
+    (folder / "run/oneimage/interface").write_text("eth0\n")
+    (folder / "etc/resolv.conf").write_text("nameserver 10.0.0.2\n")
 
 
 @contextmanager
-def web_server(folder: Path) -> Iterator[str]:
-    """The URL of ``folder``, served on loopback."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+def namespace(root: Path) -> Iterator[Namespace]:
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", NAMESPACE, "sh", root], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        yield Namespace(root, holder.pid)
+    finally:
+        holder.kill()
+        holder.wait()
 
 
-class Case:
-    """A folder with a boot tree, an image and a description; ``options`` make a deployment that only notes its steps."""
+@contextmanager
+def loop_disk(file: Path, mib: int) -> Iterator[str]:
+    """A disk of ``mib`` MiB that takes partitions."""
+    with file.open("wb") as image:
+        image.truncate(mib << 20)
+    argv = ["losetup", "--partscan", "--find", "--show", file]
+    device = subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        yield device
+    finally:
+        # a partition that partprobe made outlives its disk's file otherwise
+        subprocess.run(["partx", "--delete", device], capture_output=True, check=False)
+        subprocess.run(["losetup", "--detach", device], check=True)
 
-    def __init__(self, folder: Path, url: str) -> None:
-        """``url`` is where ``folder``/boot is served."""
-        self.url = url
-        self.folder = folder
-        self.deployments = folder / "deployments"
-        (folder / "faults").mkdir()
-        (folder / "boot" / "images").mkdir(parents=True, exist_ok=True)
-        for name in ("vmlinuz", "initrd"):
-            (folder / "boot" / "images" / name).write_text(name)
-        self.image = folder / "deb.tar.gz"
-        self.image.write_bytes(b"not looked into")
-        self.step = folder / "step"
-        self.step.write_text(STEP)
-        self.step.chmod(0o755)
-        (folder / "ran").touch()
 
-    def description(self, **more: Any) -> dict[str, Any]:
-        return {
-            "name": "deb",
-            "version": 3,
-            "os": "linux",
-            "image": {"file": str(self.image), "kind": "tar", "compression": "gzip"},
-            "boot": {"kernel": "/vmlinuz", "initrd": "/initrd.img"},
-            "filesystem": "ext4",
-            "partition_type": 131,
-            **more,
-        }
+def make_work(
+    channel: Namespace, layout: Layout, disk: str, said: list[str], firmware: str = "bios", **order: Any
+) -> Work:
+    description = {
+        "name": "lab",
+        "version": 3,
+        "os": "linux",
+        "filesystem": "ext4",
+        "image": {"kind": "tar"},
+        "boot": {"kernel": "/vmlinuz", "initrd": "/boot/initrd", "kernel_params": "quiet"},
+        "partition_type": 131,
+        **order.pop("description", {}),
+    }
+    made = Order(
+        id="D-1",
+        description=description,
+        image=Image("/image", "http://boot/image", "tar", "zstd", 1, "0" * 64),
+        layout=layout,
+        folder="/srv/deployment",
+        base_url="http://boot/deployment",
+        server="10.0.0.1",
+        **order,
+    )
+    node = Target(
+        "node-1.lab.example",
+        "52:54:00:AB:00:01",
+        "10.0.0.5",
+        firmware=firmware,
+        cluster="lab",
+        disk=disk,
+        facts={"room": "a 1"},
+    )
+    return Work(made, node, channel, Deadline.after(300), {}, said.append)
 
-    def options(self, count: int = 2, **more: Any) -> dict[str, Any]:
-        argv = [str(self.step), str(self.folder), "{node}"]
-        return {
-            "environment": {"description": self.description()},
-            "nodes": nodes(count),
-            "boot": {
-                "tree": str(self.folder / "boot"),
-                "url": self.url,
-                "kernel": "images/vmlinuz",
-                "initrds": ["images/initrd"],
-            },
-            "server": "10.77.0.254",
-            "broadcast": "http",
-            "deployments": str(self.deployments),
-            "hooks": {f"instead_of_{micro}": [*argv, micro] for micro in MICROS},
-            **more,
-        }
 
-    def fault(self, where: str, script: str) -> Path:
-        """``where`` is a micro-step, or NODE-MICRO; ``script`` is what its program does then."""
-        path = self.folder / "faults" / where
-        path.write_text(script)
-        return path
-
-    def fail(self, where: str, message: str = "it broke") -> Path:
-        return self.fault(where, f"echo {shlex.quote(message)} >&2; exit 1\n")
-
-    def ran(self, node: str = "") -> list[str]:
-        lines = [line.split() for line in (self.folder / "ran").read_text().splitlines()]
-        return [micro for name, micro in lines if node in ("", name)]
+def is_root() -> bool:
+    return os.geteuid() == 0
