@@ -68,8 +68,8 @@ deployments:
   returned: success
   contains:
     id: {description: Its id., type: str, sample: D-1b1bb679-0c21-4dd6-a8df-812d379a3636}
-    begun: {description: When it began, in seconds since 1970., type: float, sample: 1795250432.1}
-    ended: {description: When it ended, null if it runs or was killed., type: float, sample: 1795250512.8}
+    begun: {description: "When it began, in seconds since 1970.", type: float, sample: 1795250432.1}
+    ended: {description: "When it ended, null if it runs or was killed.", type: float, sample: 1795250512.8}
     running: {description: Whether a process works on it now., type: bool, sample: false}
     user: {description: Who deployed., type: str, sample: root}
     environment: {description: The environment's name., type: str, sample: debian12-min}
