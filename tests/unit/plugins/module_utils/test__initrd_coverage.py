@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fixtures.kernel_tree import make_root
@@ -10,7 +11,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_mo
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 NIC = "pci:v0000CAFEd00000001sv00000000sd00000000bc02sc00i00"
-SITES = [
+SITES: list[dict[str, Any]] = [
     {"site": "nancy", "drivers": ["my_nic", "virtio-net", "af_packet"]},
     {
         "site": "rennes",
