@@ -72,7 +72,11 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_sourc
     image_file,
     publish_image,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MACROS, Traits
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import (
+    FILESYSTEMS,
+    MACROS,
+    Traits,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment import current_user
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset_fold import fold
@@ -165,6 +169,11 @@ def traits_of(options: Mapping[str, Any], source: Source, layout: Layout) -> Tra
     if traits.kind == "tar" and not traits.roles:
         raise ClusterError(
             "layout.partitions: a tar image needs a partition; only a dd image can be a whole disk"
+        )
+    if traits.kind == "tar" and traits.filesystem not in FILESYSTEMS:
+        raise ClusterError(
+            f"layout: the deployment environment makes no {traits.filesystem or 'file system without a name'},"
+            f" only {', '.join(FILESYSTEMS)}"
         )
     return traits
 
@@ -274,7 +283,7 @@ def carry_out(made: Deployment) -> None:
                 journal.write("outcome", node=name, outcome="discarded", message=message)
             history.record(made.folder.history, read_state(made.folder.journal))
             tools = Tools(MICRO_STEPS, journal, doors.channel, make_broadcast)
-            with ended_by_signal():
+            with ended_by_signal(made.id):
                 Engine(made.plan, order, tools).run(made.starts)
             journal.write("end")
         finally:
@@ -337,11 +346,13 @@ def base_url(options: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def ended_by_signal() -> Iterator[None]:
+def ended_by_signal(deployment: str) -> Iterator[None]:
     """A polite end of the module ends what serves nodes too; an impolite one is for the next run to mend."""
 
     def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
+        raise ClusterError(
+            f"deployment {deployment} was told to end; run it again with this id, and it goes on"
+        )
 
     before = signal.signal(signal.SIGTERM, stop)
     try:

@@ -21,8 +21,8 @@ GROUP_STEP = "send_environment"
 POWER_STEPS = ("reboot", "reboot_from_deploy_env")
 """Micro-steps after which a node draws the power of a start."""
 
-FILESYSTEMS = ("ext2", "ext3", "ext4", "vfat")
-"""What the deployment environment makes and mounts."""
+FILESYSTEMS = ("ext2", "ext3", "ext4", "vfat", "xfs", "btrfs")
+"""What a deployment environment can make and mount; the last two where it was built with their programs."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The module deployment as a process of its own. Micro-steps are the test's programs: see deployment_case.py."""
+"""The module deployment as a process of its own. Micro-steps are the test's programs: see deployment_hooks.py."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from adhoc import ENVIRONMENT
 from conftest import Run, snapshot, start_module
-from deployment_case import Case, nodes, web_server
+from deployment_hooks import Case, nodes, web_server
 
 BLOCK = 'touch "$1/here-$2"; exec sleep 300\n'
 """A micro-step that goes on for longer than any test."""
@@ -77,6 +77,10 @@ def test_check_first_and_second_run(module: Run, case: Case) -> None:
         ({"min_ok": "3"}, "min_ok: 3 nodes cannot be right, there are 2"),
         ({"hooks": {"during_reboot": ["true"]}}, "hooks: during_reboot is no name of a hook"),
         ({"layout": {"partitions": []}}, "a tar image needs a partition"),
+        (
+            {"layout": {"partitions": [{"role": "deploy", "size": 0, "filesystem": "ntfs"}]}},
+            "the deployment environment makes no ntfs",
+        ),
         ({"partition": "data"}, "no partition has the role data"),
         ({"environment": {}}, "environment: give the name of one in the registry, or a description"),
         (
@@ -190,7 +194,8 @@ def test_told_to_end_it_ends_and_goes_on_later(module: Run, case: Case) -> None:
     process = start_module("deployment", case.options(2, id="d"))
     wait_for(case.folder / "here-n2", process)
     process.terminate()
-    process.communicate(timeout=60)
+    said = json.loads(process.communicate(timeout=60)[0])
+    assert said["failed"] and "deployment d was told to end; run it again with this id" in said["msg"]
     os.killpg(process.pid, signal.SIGKILL)
     fault.unlink()
     assert module("deployment", case.options(2, id="d"))["ok"] == ["n1", "n2"]
