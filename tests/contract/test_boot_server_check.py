@@ -37,8 +37,7 @@ DEFAULTS = {
     "lease_time": "1h", "exports": [], "exports_outside_subnet": False, "nfs": "ganesha",
 }  # fmt: skip
 
-# one at a time: they share the namespaces of ``network``
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("boot_server")]
+pytestmark = pytest.mark.root
 
 
 def run(*argv: str) -> None:

@@ -14,9 +14,6 @@ import pytest
 from adhoc import run_task
 from conftest import Run, snapshot
 
-# one at a time: two greeters would want the same port
-pytestmark = pytest.mark.xdist_group("boot_stage_info")
-
 ADDRESS = "127.77.0.11"
 NODES = [
     {"name": "node1", "mac": "52:54:00:77:00:01", "address": ADDRESS},

@@ -173,8 +173,9 @@ def as_user(uid: int, name: str, given: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def open_folder(tmp_path: Path) -> Path:
     """A folder that other users may enter, which pytest's own are not."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(0o755)
     return tmp_path
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-# one worker, so that the root is made once
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("initrd_generators")]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 PACKAGES = (
     *("linux-image-cloud-amd64", "initramfs-tools", "zstd", "kmod", "udev"),
     *(

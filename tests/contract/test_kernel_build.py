@@ -16,11 +16,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import debian_source
 import pytest
 from adhoc import ENVIRONMENT
 from conftest import Run, snapshot, start_module
 from kernel_trees import CONFIG, make_tree
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+import debian_source
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._kernel_build_expected import expected_files
 from ansible_collections.oneimage.cluster.plugins.module_utils._kernel_image import read_kernel_image

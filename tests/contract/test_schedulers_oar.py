@@ -16,8 +16,7 @@ from nodes_inventory import host_variable, hosts, listed, refusal
 from scheduler_oar import KEEP_ENVIRONMENT, NODES, PACKAGES, Oar
 from scheduler_sandbox import Unavailable, sandbox
 
-# one worker, so that the scheduler is started once
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("oar")]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 WALLTIME = 1800
 RESOURCES = "{site='nancy'}/nodes=2+{site='rennes'}/nodes=1,walltime=0:30:0"

@@ -16,8 +16,7 @@ from nodes_inventory import host_variable, hosts, listed, refusal
 from scheduler_sandbox import Unavailable, sandbox
 from scheduler_slurm import KEEP_ENVIRONMENT, NODES, PACKAGES, Slurm
 
-# one worker, so that the scheduler is started once
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 NODELIST = "gpu-2,node[01-03]"
 SLOTS = {"gpu-2": 2, "node01": 4, "node02": 4, "node03": 4}

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from conftest import Run, snapshot, start_module
 
-# one at a time: the lab's name is the same in all of them
-pytestmark = [pytest.mark.root, pytest.mark.xdist_group("virtual_lab")]
+pytestmark = pytest.mark.root
 
 NAMESPACE = "oneimage-contract"
 NAMESPACES = Path("/run/netns")
