@@ -31,8 +31,10 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 2.0
 LOGIN_SECONDS = 15.0
+SCAN_SECONDS = 30
+"""For the handshakes of three kinds of keys: an emulated or busy machine takes more than ssh-keyscan's 5 s."""
 REFUSAL_SECONDS = 4.0
 CONSOLE_LINES = 12
 ASK = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
@@ -81,7 +83,8 @@ def facts_of(work: Work, patience: float = LOGIN_SECONDS) -> Facts | None:
 def host_keys(address: str) -> list[str]:
     """Fingerprints of the ssh host keys at ``address``, as ``ssh-keygen -l`` shows them."""
     with contextlib.suppress(ClusterError):
-        said = run(["ssh-keyscan", "-T", "5", address], timeout=30, accept=(0, 1)).stdout
+        argv = ["ssh-keyscan", "-T", str(SCAN_SECONDS), "-t", "ed25519,ecdsa,rsa", address]
+        said = run(argv, timeout=2 * SCAN_SECONDS, accept=(0, 1)).stdout
         words = [line.split() for line in said.decode("ascii", "replace").splitlines() if line[:1] != "#"]
         blobs = {base64.b64decode(word[2]) for word in words if len(word) == 3}
         return sorted(
@@ -97,7 +100,7 @@ def wait_for_environment(work: Work) -> None:
     work.notes["environment_host_keys"] = host_keys(work.node.address)
 
 
-def environment_arrived(work: Work) -> str:
+def environment_arrived(work: Work, _said: str) -> str:
     """Evidence that this deployment's environment runs, or nothing."""
     known = facts_of(work)
     if known is None or known.boot_id == work.notes.get("boot_id"):
@@ -113,10 +116,10 @@ def wait_for_system(work: Work) -> None:
     watch(work, system_arrived, "its deployed system", DISK_ADVICE)
 
 
-def system_arrived(work: Work) -> str:
+def system_arrived(work: Work, said: str) -> str:
     """Evidence that the deployed system's ssh answers, or nothing; raises StepFailed when another system came."""
-    said, keys = greeting(work.node.address), host_keys(work.node.address)
-    if not said or not keys or set(keys) & set(work.notes.get("environment_host_keys", ())):
+    keys = host_keys(work.node.address)
+    if not keys or set(keys) & set(work.notes.get("environment_host_keys", ())):
         return ""
     # Another ssh server than the one that was left: is it the deployment environment again, with its next key?
     alike = said == work.notes.get("environment_greeting", said)
@@ -131,7 +134,7 @@ def system_arrived(work: Work) -> str:
     return f"the deployed system answers: {said}, host key {keys[0]}"
 
 
-def watch(work: Work, arrived: Callable[[Work], str], what: str, advice: dict[str, str]) -> None:
+def watch(work: Work, arrived: Callable[[Work, str], str], what: str, advice: dict[str, str]) -> None:
     """Ask again and again until the deadline, saying each stage of the boot as the boot server's logs show it."""
     logs = logs_of(deployment_boot(work.order))
     node = {"name": work.node.name, "mac": work.node.mac, "address": work.node.address}
@@ -144,7 +147,8 @@ def watch(work: Work, arrived: Callable[[Work], str], what: str, advice: dict[st
         seen = found
         try:
             # The greeting is cheap, a login is not: thousands of nodes are asked while they boot.
-            evidence = arrived(work) if greeting(work.node.address) else ""
+            said = greeting(work.node.address)
+            evidence = arrived(work, said) if said else ""
             work.deadline.left()
         except StepFailed as over:
             give_up(work, what, seen, advice, over)
