@@ -19,8 +19,13 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_folde
     parse_id,
     running,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journal import State, read_state
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journal import (
+    State,
+    read_records,
+    read_state,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._timeline import of_journal
 
 
 def look(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,6 +43,7 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
             raise ClusterError(f"deployment: there is no {options['deployment']} in {top}")
         now = running(top, options["deployment"])
         answer["journal"] = report(read_state(folder.journal), options["nodes"], now)
+        answer["timeline"] = of_journal(read_records(folder.journal)[0])
     return answer
 
 

@@ -45,6 +45,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journ
     Journal,
     Progress,
     State,
+    read_records,
     read_state,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_layout import check_layout
@@ -80,6 +81,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps
 from ansible_collections.oneimage.cluster.plugins.module_utils._environment import current_user
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset_fold import fold
+from ansible_collections.oneimage.cluster.plugins.module_utils._timeline import of_journal
 
 MICRO_STEPS: Mapping[str, MicroStep] = {
     **BOOT_STEPS,
@@ -393,11 +395,14 @@ def result(made: Deployment) -> dict[str, Any]:
     """What the module returns."""
     nodes = {node.name: report(made, node) for node in made.plan.nodes}
     lists = {name: [node for node, one in nodes.items() if one["outcome"] == name] for name in OUTCOMES}
+    journal = made.folder.journal
+    timeline = {"timeline": of_journal(read_records(journal)[0])} if journal.is_file() else {}
     return {
+        **timeline,
         "changed": made.changed,
         "deployment": made.id,
         "environment": made.source.title,
-        "journal": str(made.folder.journal),
+        "journal": str(journal),
         "key": str(made.folder.key) if made.folder.key.is_file() else None,
         "steps": shown_steps(made.plan),
         "nodes": nodes,

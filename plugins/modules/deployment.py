@@ -509,6 +509,13 @@ key:
   type: str
   returned: always, unless an option is wrong
   sample: /srv/oneimage/deployments/D-1b1bb679-0c21-4dd6-a8df-812d379a3636/key
+timeline:
+  description:
+    - The steps of all nodes as spans, in seconds since 1970; M(oneimage.cluster.timeline_page) and
+      P(oneimage.cluster.timeline#callback) make a page of it.
+  type: dict
+  returned: where the deployment has a journal
+  sample: {timeline: 1, title: deployment D-1b1bb679-0c21-4dd6-a8df-812d379a3636, started: 1795250432.1, ended: 1795250512.8, nodes: []}
 """
 
 from ansible.module_utils.basic import AnsibleModule

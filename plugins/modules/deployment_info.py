@@ -121,6 +121,13 @@ journal:
         state: start
         since: 1795250433.5
         outcome: ""
+timeline:
+  description:
+    - The steps of all nodes as spans, in seconds since 1970; M(oneimage.cluster.timeline_page) and
+      P(oneimage.cluster.timeline#callback) make a page of it.
+  type: dict
+  returned: with O(deployment)
+  sample: {timeline: 1, title: deployment D-1b1bb679-0c21-4dd6-a8df-812d379a3636, started: 1795250432.1, ended: 1795250512.8, nodes: []}
 """
 
 from ansible.module_utils.basic import AnsibleModule
