@@ -16,7 +16,6 @@ import os
 import shlex
 import shutil
 import socket
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Union
@@ -84,43 +83,32 @@ class BittorrentBroadcast:
     def __init__(self, order: Order, nodes: Sequence[Target]) -> None:
         self.order = order
         self.token = order.base_url.rstrip("/").rpartition("/")[2]
-        self._folder: str | None = None
+        self._folder: Path | None = None
         self._served: list[Served] = []
         self._torrent: Path | None = None
 
     def start(self) -> None:
         require("opentracker", package="opentracker")
         require("aria2c", package="aria2")
-        # opentracker, which gives up its rights, reads its list there
-        self._folder = tempfile.mkdtemp(prefix="oneimage-tracker-")
-        os.chmod(self._folder, 0o755)
-        port = free_port(self.order.server, (socket.SOCK_STREAM, socket.SOCK_DGRAM))
         info = torrent_info(self.order.image.path)
+        port = free_port(self.order.server, (socket.SOCK_STREAM, socket.SOCK_DGRAM))
         announce = f"http://{self.order.server}:{port}/announce".encode()
-        # another group of the same deployment has a torrent of its own
+        # another group of the same deployment has a torrent, and a tracker, of its own
         self._torrent = Path(self.order.folder) / f"image-{port}.torrent"
+        self._folder = Path(self.order.folder) / f".tracker-{port}"
         write_file(self._torrent, bencode({b"announce": announce, b"info": info}), mode=0o644)
-        allowed = Path(self._folder) / "allowed"
-        allowed.write_text(hashlib.sha1(bencode(info)).hexdigest() + "\n", encoding="ascii")
+        self._folder.mkdir(exist_ok=True)
+        # opentracker gives up its rights before it reads its list
+        self._folder.chmod(0o755)
+        digest = hashlib.sha1(bencode(info)).hexdigest()
+        write_file(self._folder / "allowed", f"{digest}\n".encode(), mode=0o644)
         self._serve_tracker(str(port))
         self._serve_seed(self._torrent)
 
     def _serve_tracker(self, port: str) -> None:
         server = self.order.server
-        argv = [
-            "opentracker",
-            "-i",
-            server,
-            "-p",
-            port,
-            "-P",
-            port,
-            "-d",
-            self._folder or "",
-            "-w",
-            "allowed",
-        ]
-        tracker = Served("opentracker", argv, cwd=self._folder or "/")
+        argv = ["opentracker", "-i", server, "-p", port, "-P", port, "-d", str(self._folder), "-w", "allowed"]
+        tracker = Served("opentracker", argv, cwd=str(self._folder))
         self._served.append(tracker)
         tracker.wait_until(lambda: listens(server, int(port)))
 
