@@ -127,7 +127,7 @@ timeline:
       P(oneimage.cluster.timeline#callback) make a page of it.
   type: dict
   returned: with O(deployment)
-  sample: {timeline: 1, title: deployment D-1b1bb679-0c21-4dd6-a8df-812d379a3636, started: 1795250432.1, ended: 1795250512.8, nodes: []}
+  sample: {timeline: 1, title: deployment D-1b1bb679, started: 1795250432.1, ended: 1795250512.8, nodes: []}
 """
 
 from ansible.module_utils.basic import AnsibleModule
