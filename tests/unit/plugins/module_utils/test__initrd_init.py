@@ -120,6 +120,34 @@ echo "$server|$path|$options"
     assert shell(command, nfsroot, root, rootpath) == meaning
 
 
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ("root=/dev/nfs nfsroot=10.0.0.1:/srv/root", "nfs_ro"),
+        ("root=/dev/nfs rw", "nfs_rw"),
+        ("root=/dev/ram0 nfsroot=/srv/root rw", "nfs_rw"),
+        ("root=UUID=1-2 ro", "disk"),
+        ("root=LABEL=deploy rw", "disk"),
+        ("root=/dev/vda3 ro", "disk"),
+        ("root=/dev/nvme0n1p3", "disk"),
+        ("", "nfs_ro"),
+    ],
+)
+def test_a_root_on_a_disk_is_known_by_its_name(words: str, mode: str) -> None:
+    line = next(line for line in NATIVE.splitlines() if "root_mode=disk ;;" in line)
+    words_of = """
+root='' nfsroot='' root_mode=nfs_ro
+for word in $1; do
+    case $word in
+        root=*) root=${word#*=} ;;
+        nfsroot=*) nfsroot=${word#*=} ;;
+        rw) root_mode=nfs_rw ;;
+    esac
+done
+"""
+    assert shell(f"{words_of}{line}\necho $root_mode", words) == mode
+
+
 def test_a_stage_is_reported_over_http() -> None:
     asked = []
 

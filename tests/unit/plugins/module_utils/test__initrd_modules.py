@@ -54,6 +54,22 @@ def test_the_usual_nics_that_the_kernel_has_and_the_root_modes_modules(tree: mod
     assert modules.choose(tree, ["my-nic"], ["nfs_ro"])[-1] == "overlay"
 
 
+def test_a_root_on_a_disk_needs_no_network(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    folder = root / "lib/modules" / VERSION
+    disks = ["drivers/scsi/sd_mod", "drivers/block/virtio_blk", "fs/ext4", "fs/btrfs"]
+    with (folder / "modules.dep").open("a") as file:
+        file.write("".join(f"kernel/{path}.ko:\n" for path in disks))
+    tree = modules.read_tree(root, None)
+    on_disk = modules.choose(tree, None, ["disk"])
+    assert on_disk == ["virtio_blk", "sd_mod", "ext4", "btrfs"]
+    assert "virtio_pci" in modules.closure(tree, on_disk)
+    assert modules.loaded_by_name(tree, on_disk) == ["virtio_blk", "sd_mod"]
+    both = modules.choose(tree, None, ["nfs_rw", "disk"])
+    assert set(both) >= {"virtio_net", "virtio_blk", "nfs", "ext4"}
+    assert modules.choose(tree, ["my-nic"], ["disk"]) == ["my_nic", "sd_mod", "ext4", "btrfs"]
+
+
 def test_init_loads_by_name_what_no_hardware_asks_for(tree: modules.ModuleTree) -> None:
     assert modules.loaded_by_name(tree, ["my_nic", "virtio_net", "bonding", "nfs", "af_packet"]) == [
         "bonding",
