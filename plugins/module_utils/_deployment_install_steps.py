@@ -13,9 +13,11 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_bootloader as _bootloader
@@ -141,7 +143,7 @@ def fetched(url: str) -> bytes:
     """Once for all nodes."""
     try:
         data: bytes = open_url(url, timeout=FETCH_SECONDS).read(LARGEST_ARCHIVE + 1)
-    except Exception as error:  # open_url raises what urllib, ssl and http.client do
+    except (OSError, ValueError, HTTPException, UrlsConnectionError) as error:
         raise StepFailed(f"cannot fetch the post-install {url}: {error}") from error
     if len(data) > LARGEST_ARCHIVE:
         raise StepFailed(f"the post-install {url} is larger than {LARGEST_ARCHIVE} bytes")

@@ -315,9 +315,13 @@ def test_a_post_install_that_fails_is_told_with_its_last_words(
     work = deployed(channel, disk, said, admin_post_installs=(post,))
     with pytest.raises(StepFailed, match="script 'run.sh' of server:.*the licence server is away"):
         do(work, "manage_admin_post_install")
-    with pytest.raises(StepFailed, match="cannot read the post-install server:///nowhere"):
-        missing = {**post, "archive": "server:///nowhere"}
-        do(deployed(channel, disk, said, admin_post_installs=(missing,)), "manage_admin_post_install")
+    for uri, says in (
+        ("server:///nowhere", "cannot read the post-install server:///nowhere"),
+        ("http://127.0.0.1:9/post.tgz", "cannot fetch the post-install http://127.0.0.1:9/post.tgz"),
+    ):
+        lost = make_work(channel, LAYOUT, disk, said, admin_post_installs=({**post, "archive": uri},))
+        with pytest.raises(StepFailed, match=says):
+            do(lost, "manage_admin_post_install")
 
 
 @pytest.mark.parametrize(
