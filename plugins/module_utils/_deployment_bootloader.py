@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_disk_steps as _disk
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_identity import INSIDE
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_layout import MOST_PRIMARY
@@ -194,7 +196,8 @@ def install_bootloader(work: Work) -> None:
     facts = _disk.disk_facts(work)
     wanted = not (work.order.description.get("custom_variables") or {}).get(NO_GRUB)
     if wanted and _disk.run(work, INSIDE + FIND_GRUB, platform).strip() == "grub":
-        arguments = (platform, facts["disk"], efi["device"] if uefi and efi else "", parameters)
+        quoted = re.sub(r'(["$`\\])', r"\\\1", parameters)  # it goes between double quotes of a shell
+        arguments = (platform, facts["disk"], efi["device"] if uefi and efi else "", quoted)
         _disk.run(work, INSIDE + MOUNT_EFI + OWN_GRUB, *arguments)
         work.say(f"the image's own GRUB for {platform}")
         return

@@ -63,6 +63,7 @@ disk=/dev/$found
 echo "disk=$disk"
 echo "bytes=$(blockdev --getsize64 "$disk")"
 echo "sector=$(blockdev --getss "$disk")"
+if [ -d /sys/firmware/efi ]; then echo firmware=uefi; else echo firmware=bios; fi
 echo "signatures=$(wipefs --noheadings --output TYPE "$disk" | tr -s ' \n' ' ')"
 echo "table=$(sfdisk --json "$disk" 2>/dev/null | tr -d '\n')"
 """
@@ -161,12 +162,16 @@ NOT_FOR_BIOS = f"64bit metadata_csum {NEW_IN_EXT4}"
 
 @dataclass(frozen=True)
 class Disk:
-    """What a node says of one of its disks. ``table`` is what ``sfdisk --json`` calls partitiontable."""
+    """What a node says of one of its disks, and by which ``firmware`` it booted (``bios``, ``uefi``).
+
+    ``table`` is what ``sfdisk --json`` calls partitiontable.
+    """
 
     path: str
     size: int
     sector: int
     signatures: str
+    firmware: str
     table: Mapping[str, Any]
 
 
@@ -193,7 +198,14 @@ def inspect(work: Work) -> Disk:
             advice="name another disk for this node, or give the deployment environment the driver of its controller",
         )
     table = json.loads(facts["table"])["partitiontable"] if facts.get("table") else {}
-    return Disk(facts["disk"], int(facts["bytes"]), int(facts["sector"]), facts["signatures"].strip(), table)
+    return Disk(
+        path=facts["disk"],
+        size=int(facts["bytes"]),
+        sector=int(facts["sector"]),
+        signatures=facts["signatures"].strip(),
+        firmware=facts["firmware"],
+        table=table,
+    )
 
 
 def plan(work: Work, disk: Disk) -> Table:
@@ -280,6 +292,10 @@ def create_partition_table(work: Work) -> None:
     """Leave the table that is there where it is the very one; a redeployment keeps what it does not format."""
     disk = inspect(work)
     work.say(f"{disk.path} of {disk.size // _layout.MIB} MiB")
+    if disk.firmware != work.node.firmware:
+        work.say(
+            f"it is declared as {work.node.firmware} but booted by {disk.firmware}: its disk may not start"
+        )
     table = plan(work, disk) if work.order.layout.partitions else None
     if table and _layout.is_same(table, disk.table):
         note(work, disk, table)
