@@ -17,8 +17,6 @@ import hashlib
 import json
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -449,6 +447,10 @@ def checksum(uri: str, export: bool) -> str:
 
 
 def etag(uri: str) -> str:
+    # kaenv3 is started many times, and half of its start would be these
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(urllib.request.Request(uri, method="HEAD"), timeout=20) as answer:
             return str(answer.headers["ETag"])
