@@ -48,11 +48,11 @@ NUMBERS: dict[int, tuple[str, str]] = {
 """Kadeploy's error numbers: what each says, and what helps."""
 
 STATUSES: dict[int, str] = {
-    401: "check registry.user and registry.password",
+    401: "check user and password",
     403: "this user may not do it",
     404: "it is not there, or this user may not see it",
-    405: "this server does not offer it; check registry.url",
-    415: "this server does not take it; check registry.url",
+    405: "this server does not offer it; check the url",
+    415: "this server does not take it; check the url",
     500: "an error inside Kadeploy; its server's log says more",
     503: "the server is busy; try again later",
 }
@@ -66,7 +66,7 @@ TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"Checksum of the file .* does not match"),
-        "run the module environment on it once more, which brings the checksum up to date",
+        "run the module environment on it once more, as its owner, which brings the checksum up to date",
     ),
     (re.compile(r"other user's environment"), "run as the owner"),
     (re.compile(r"The server '.*' does not exist"), "name one that the client's configuration has"),

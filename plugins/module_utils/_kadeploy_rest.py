@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import http.client
 import json
 import socket
 import ssl
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,13 +41,14 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 @dataclass(frozen=True)
 class Access:
     """Where the server is and who asks. The certificate is verified unless ``verify`` is False; ``ca_file`` is a PEM
-    file of the authority that signed it, None for those that this host trusts."""
+    file of the authority that signed it, None for those that this host trusts. ``option`` is how errors name all this."""
 
     url: str
     user: str
     password: str | None = None
     ca_file: str | None = None
     verify: bool = True
+    option: str = "registry"
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -76,7 +79,7 @@ class KadeployRest:
         body: Mapping[str, Any] | None = None,
     ) -> Any:
         """The decoded answer: JSON, or text where the server sends text. ``what`` is tried is said in errors."""
-        target = f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+        target = f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(target, data=data, method=method, headers=self.headers(path))
         what = f"Kadeploy at {self.url}: cannot {what}"
@@ -95,11 +98,27 @@ class KadeployRest:
         except ValueError as error:
             raise ClusterError(f"{what}: the answer is no JSON; is this a Kadeploy server?") from error
 
+    def csv(self, path: str, what: str, query: Mapping[str, Any]) -> str:
+        """The text of a table, which comes compressed or not at all."""
+        target = f"{self.url}{path}" + (f"?{urlencode(query, doseq=True)}" if query else "")
+        headers = {**self.headers(path), "Accept-Encoding": "gzip"}
+        request = urllib.request.Request(target, headers=headers)
+        what = f"Kadeploy at {self.url}: cannot {what}"
+        try:
+            with self.opener.open(request, timeout=TIMEOUT) as answer:
+                packed = answer.headers.get("Content-Encoding") == "gzip"
+                with gzip.GzipFile(fileobj=answer) if packed else answer as table:
+                    return str(table.read(LARGEST), "utf-8", "replace")
+        except urllib.error.HTTPError as error:
+            raise self.refused(error, what) from error
+        except (OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+            raise ClusterError(f"{what}: {reason(error)}") from error
+
     def refused(self, error: urllib.error.HTTPError, what: str) -> KadeployError:
         with error:
             text = error.read(1 << 16).decode("utf-8", "replace")
         if 300 <= error.code < 400:
-            text = f"the server sends to {error.headers.get('Location')}; give that address as registry.url"
+            text = f"the server sends to {error.headers.get('Location')}; give that address as {self.access.option}.url"
         code = error.headers.get("X-Application-Error-Code", "")
         number = int(code) if error.code == 400 and code.isdigit() else None
         return refusal(what, text, number, error.code)
@@ -124,15 +143,17 @@ def checked_url(access: Access) -> str:
         parts = urlsplit(access.url)
         host, _port = parts.hostname, parts.port
     except ValueError as error:
-        raise ClusterError(f"registry.url {access.url!r}: {error}") from error
+        raise ClusterError(f"{access.option}.url {access.url!r}: {error}") from error
     if parts.username or parts.password:
-        raise ClusterError("registry.url has a user in it; give registry.user and registry.password instead")
+        raise ClusterError(f"{access.option}.url has a user in it; give user and password beside it instead")
     if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
-        raise ClusterError(f"registry.url {access.url!r} must look like https://kadeploy.site.example:25300")
+        raise ClusterError(
+            f"{access.option}.url {access.url!r} must look like https://kadeploy.site.example:25300"
+        )
     if access.password is not None and parts.scheme == "http" and host not in LOOPBACK:
-        raise ClusterError(f"registry.url {access.url}: a password goes over https only")
+        raise ClusterError(f"{access.option}.url {access.url}: a password goes over https only")
     if any(char in access.user for char in "\r\n") or not access.user:
-        raise ClusterError(f"registry.user {access.user!r} is no user's name")
+        raise ClusterError(f"{access.option}.user {access.user!r} is no user's name")
     return access.url.rstrip("/")
 
 
@@ -141,7 +162,7 @@ def tls_context(access: Access) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=access.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ClusterError(
-            f"registry.ca_file {access.ca_file}: no PEM file of certificates: {error}"
+            f"{access.option}.ca_file {access.ca_file}: no PEM file of certificates: {error}"
         ) from error
     if not access.verify:
         context.check_hostname = False
@@ -154,8 +175,8 @@ def reason(error: Exception) -> str:
     cause = getattr(error, "reason", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return (
-            f"its certificate is not trusted ({cause.verify_message}); give the authority's as registry.ca_file, "
-            "or set registry.validate_certs to false if you know what that means"
+            f"its certificate is not trusted ({cause.verify_message}); give the authority's as ca_file, "
+            "or set validate_certs to false if you know what that means"
         )
     if isinstance(cause, (socket.timeout, TimeoutError)):
         return f"no answer within {TIMEOUT} s"

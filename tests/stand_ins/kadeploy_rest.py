@@ -11,18 +11,29 @@ never uses.
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlsplit
 
 from kadeploy_server import VERSIONS, Failure, NotRecorded, Server, Settings
+from kadeploy_workflows import Workflows, statistics
 
 PREFIX = "X-Kadeploy-"
+KINDS = {"deployment": "deploy", "reboot": "reboot", "power": "power"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """CSV, which goes compressed."""
+
+    text: str
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "WEBrick/1.8.1", "(Ruby/3.1.2/2022-04-12)"
     kadeploy: Server
     password: str | None
+    workflows: Workflows | None
 
     def log_message(self, *arguments: Any) -> None:
         pass
@@ -37,7 +49,10 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         try:
             body = self.routed()
-            if isinstance(body, str):
+            if isinstance(body, Table):
+                packed = gzip.compress(body.text.encode())
+                self.send(200, packed, "text/csv", {"Content-Encoding": "gzip"})
+            elif isinstance(body, str):
                 self.send(200, body + "\n", "text/plain")
             else:
                 self.send(200, json.dumps(body, indent=2), "application/json")
@@ -52,8 +67,8 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = answer
 
-    def send(self, status: int, body: str, kind: str, headers: dict[str, str] | None = None) -> None:
-        data = body.encode()
+    def send(self, status: int, body: str | bytes, kind: str, headers: dict[str, str] | None = None) -> None:
+        data = body.encode() if isinstance(body, str) else body
         self.send_response(status)
         self.send_header("Content-Type", f'{kind}; charset="UTF-8"')
         for name, value in (headers or {}).items():
@@ -71,12 +86,70 @@ class Handler(BaseHTTPRequestHandler):
             return VERSIONS[self.kadeploy.settings.version]
         if self.command == "GET" and parts == ["auth_headers_prefix"]:
             return PREFIX
-        if parts[0] != "environments":
-            raise NotRecorded(f"{self.command} {self.path}")
         if text and self.headers.get("Content-Type", "").split(";")[0] != "application/json":
             raise NotRecorded("a body that is not JSON")
-        query = {key: values[0] for key, values in parse_qs(url.query).items()}
-        return self.environments(parts[1:], {**(json.loads(text) if text else {}), **query})
+        query = {key: one if one[1:] else one[0] for key, one in parse_qs(url.query).items()}
+        params = {**(json.loads(text) if text else {}), **query}
+        if parts[0] == "environments":
+            return self.environments(parts[1:], params)
+        if self.workflows is None:
+            raise NotRecorded(f"{self.command} {self.path}")
+        if parts == ["info"]:
+            return self.workflows.info()
+        if parts[0] in ("nodes", "stats"):
+            return self.database(self.workflows, parts, params)
+        if parts[0] in KINDS:
+            return self.workflow(self.workflows, parts, params)
+        raise NotRecorded(f"{self.command} {self.path}")
+
+    def database(self, site: Workflows, parts: list[str], params: dict[str, Any]) -> Any:
+        self.user()
+        if parts[0] == "stats":
+            if "gzip" not in self.headers.get("Accept-Encoding", ""):
+                raise NotRecorded("status 406: Content-Encoding: gzip")
+            return Table(statistics(site, parts[1] if parts[1:] else None, params.get("wid")))
+        if params.get("list"):
+            return site.nodes
+        states = site.states()
+        return states[parts[1]] if parts[1:] else states
+
+    def workflow(self, site: Workflows, parts: list[str], params: dict[str, Any]) -> Any:
+        kind, user = KINDS[parts[0]], self.user()
+        if parts[1:]:
+            return self.running(site, parts[1], parts[2:])
+        if self.command == "GET" and kind == "power":
+            params = {"nodes": params["nodes"], "status": "status"}
+        elif self.command != ("PUT" if kind == "power" else "POST"):
+            raise NotRecorded(f"{self.command} {self.path}")
+        work = site.create(kind, user, params)
+        place = f"/{parts[0]}/{work.wid}/"
+        names = {"log": "logs", "state": "state", "status": "status", "error": "error"}
+        return {
+            "wid": work.wid,
+            "resources": {
+                "resource": place,
+                "logs": {work.cluster: f"{place}logs/{work.cluster}?user={user}"},
+                **{name: place + path for name, path in names.items()},
+            },
+        }
+
+    def running(self, site: Workflows, wid: str, path: list[str]) -> Any:
+        work = site.get(wid)
+        if self.command == "DELETE":
+            del site.running[wid]
+            return {"wid": wid}
+        if not path:
+            return work.shown()
+        failed = work.failure if work.polls <= 0 else None
+        if path == ["logs"]:
+            return "" if failed else work.popped()
+        if path == ["state"]:
+            return "" if failed else work.states
+        if path == ["error"]:
+            if failed:
+                raise failed
+            return ""
+        raise NotRecorded(f"{self.command} {self.path}")
 
     def environments(self, path: list[str], params: dict[str, Any]) -> Any:
         user = self.user()
@@ -103,10 +176,16 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serve(
-    settings: Settings, *, password: str | None = None, certificate: str | None = None
+    settings: Settings,
+    *,
+    password: str | None = None,
+    certificate: str | None = None,
+    site: str | None = None,
 ) -> Iterator[str]:
-    """The base URL of a server; ``certificate`` is a PEM file with key and certificate, for https."""
-    bound = type("Bound", (Handler,), {"kadeploy": Server(settings), "password": password})
+    """The base URL of a server; ``certificate`` is a PEM file with key and certificate, for https; ``site`` has nodes."""
+    workflows = Workflows(settings, site) if site else None
+    inside = {"kadeploy": Server(settings), "password": password, "workflows": workflows}
+    bound = type("Bound", (Handler,), inside)
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), bound)
     scheme = "http"
     if certificate:
