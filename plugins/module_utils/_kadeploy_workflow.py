@@ -135,7 +135,7 @@ AT_MACRO = re.compile(r"Step \w+\[(?P<macro>\w+)\] breakpointed")
 BROKEN = re.compile(r"(?<!\*\*\* )Breakpoint reached for (?P<nodes>\S.*)")
 DISCARDED = re.compile(r"The nodes (?P<nodes>\S.*) are already involved in .*, let's discard them")
 STEP = re.compile(r"(?P<macro>\w+)-(?P<micro>\w+): (?P<message>.*)", re.DOTALL)
-FAILED = re.compile(r"^(?P<node>[\w.-]+) \((?P<error>.*?)\n?\)$", re.DOTALL | re.MULTILINE)
+FAILED = re.compile(r"(?P<node>[\w.-]+) \((?P<error>.*)")
 STATUS = re.compile(r"^(?P<node>[\w.-]+): (?P<status>\S.*)$", re.MULTILINE)
 
 
@@ -167,10 +167,18 @@ def read_log(text: str) -> Log:
     return log
 
 
-def read_failures(text: str) -> dict[str, str]:
-    """By node what is in the parentheses behind it, at the end of what a client printed."""
-    _head, found, tail = text.rpartition(" failed on nodes\n")
-    return {match["node"]: match["error"] for match in FAILED.finditer(tail)} if found else {}
+def read_failures(text: str, nodes: Sequence[str]) -> dict[str, str]:
+    """By node what is in the parentheses behind it, at the end of what a client printed; it has line breaks in it."""
+    _head, _title, tail = text.rpartition(" failed on nodes\n")
+    found: dict[str, list[str]] = {}
+    last: list[str] = []
+    for line in tail.splitlines():
+        match = FAILED.match(line)
+        if match and match["node"] in nodes:
+            last = found.setdefault(match["node"], [match["error"]])
+        else:
+            last.append(line)
+    return {node: "\n".join(lines).rstrip().removesuffix(")").rstrip() for node, lines in found.items()}
 
 
 def read_power(text: str) -> dict[str, str]:

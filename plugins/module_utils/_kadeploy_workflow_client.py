@@ -202,7 +202,7 @@ class ClientRunning(Running):
             error = client_refusal(f"{self.site.title}: failed", code, self.text("err").strip() or output)
             return refused(site, error, self.wanted, log)
         lists = {name: set(self.text(name).split()) for name in ("ok", "ko")}
-        failures = read_failures(output)
+        failures = read_failures(output, self.wanted)
         found = {}
         for node in self.wanted:
             if node in log.broken and node not in lists["ko"]:

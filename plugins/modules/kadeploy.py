@@ -97,7 +97,8 @@ options:
   steps:
     description:
       - How the macro-steps are done. Each of C(SetDeploymentEnv), C(BroadcastEnv) and C(BootNewEnv) has a list of
-        C(implementation) (V(Chain) or V(BroadcastEnvChain)), C(retries) and C(timeout) in seconds. If one fails the next is tried.
+        C(implementation) (V(Chain) or V(BroadcastEnvChain)), C(retries) and C(timeout) in seconds. After a failure the
+        next one is tried.
       - Macro-steps that are left out, and timeouts, are as the site is configured. Names are checked against what it knows.
     type: dict
   custom_steps:

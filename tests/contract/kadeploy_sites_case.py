@@ -48,12 +48,13 @@ class Site:
     def requests(self, kind: str = "deploy") -> list[dict[str, Any]]:
         """What was started, without the power statuses that are only read."""
         found = [json.loads(line) for line in self.lines("requests.jsonl")]
-        return [one for one in found if one["kind"] == kind and one.get("status") != "status"]
+        return [one for one in found if one["operation"] == kind and one.get("status") != "status"]
 
     def describe(self) -> dict[str, Any]:
         uri = f"server://{self.image}"
         return {
             "name": "squeeze-mine",
+            "description": "My squeeze",
             "os": "linux",
             "image": {"file": uri, "kind": "tar", "compression": "gzip"},
             "boot": {"kernel": "/boot/vmlinuz", "initrd": "/boot/initrd.img"},

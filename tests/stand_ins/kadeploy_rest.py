@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == ["logs"]:
             return "" if failed else work.popped()
         if path == ["state"]:
-            return "" if failed else work.states
+            return "" if failed else work.states_now()
         if path == ["error"]:
             if failed:
                 raise failed

@@ -105,6 +105,17 @@ class Workflow:
                 answer["nodes"]["processing"] = self.nodes
         return {**answer, "time": round(time.time() - self.start, 2)}
 
+    def states_now(self) -> dict[str, dict[str, Any]]:
+        """While it is on its way every node is rebooting."""
+        if self.polls <= 0:
+            return self.states
+        going = {
+            "macro": "SetDeploymentEnvUntrusted",
+            "micro": "wait_reboot",
+            "state": "reboot_in_progress",
+        }
+        return dict.fromkeys(self.nodes, going)
+
     def popped(self) -> str:
         lines = [f"{self.start + at / 1000:.5f}|{line}" for at, line in enumerate(self.log)]
         self.log = []
@@ -193,7 +204,7 @@ class Workflows:
         instances = self.instances(kind, params)
         wid = f"{PREFIXES[kind]}-{uuid.uuid4()}"
         work = Workflow(wid, kind, user, nodes, environment, self.cluster)
-        self.note("requests.jsonl", json.dumps({"kind": kind, "wid": wid, **params}))
+        self.note("requests.jsonl", json.dumps({"operation": kind, "wid": wid, **params}))
         Carry(self, work, params, instances).out()
         self.running[wid] = work
         return work
