@@ -18,6 +18,10 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order
 NO_GRUB = "BOOTLOADER_NO_GRUB_FROM_DEST"
 """The custom variable of Kadeploy's environments that leaves an image's own GRUB aside."""
 
+SERIAL = re.compile(r"\bconsole=ttyS(\d+)(?:,(\d+))?")
+KERNELS_SPEED = "9600"
+"""Of a serial console where the parameter names none."""
+
 KERNEL_FILES = r"""
 resolve() { # a path of the deployed system, with links followed within it
     path=$1
@@ -91,11 +95,14 @@ mount_efi() { # $1: its partition
 """
 
 OWN_GRUB = r"""
-# $1: the platform; $2: the disk; $3: the partition of UEFI, or empty; $4: kernel parameters
-# shellcheck disable=SC2016
-printf 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX %s"\nGRUB_DISABLE_OS_PROBER=true\n' "$4" | put /etc/default/grub.d/oneimage.cfg
-if [ -n "$3" ]; then
-    mount_efi "$3"
+# $1: the platform; $2: the disk; $3: the deployed partition; $4: that of UEFI, or empty; standard input: settings
+put /etc/default/grub.d/oneimage.cfg
+# without this link, which udev makes elsewhere, update-grub would write a name that may be another disk's next time
+by_uuid=/dev/disk/by-uuid/$(blkid -o value -s UUID "$3")
+mkdir -p "${by_uuid%/*}"
+ln -sf "$3" "$by_uuid"
+if [ -n "$4" ]; then
+    mount_efi "$4"
     enter grub-install --target="$1" --efi-directory=/boot/efi --removable --no-nvram 2>&1
 else
     enter grub-install --target="$1" --recheck "$2" 2>&1
@@ -196,9 +203,9 @@ def install_bootloader(work: Work) -> None:
     facts = _disk.disk_facts(work)
     wanted = not (work.order.description.get("custom_variables") or {}).get(NO_GRUB)
     if wanted and _disk.run(work, INSIDE + FIND_GRUB, platform).strip() == "grub":
-        quoted = re.sub(r'(["$`\\])', r"\\\1", parameters)  # it goes between double quotes of a shell
-        arguments = (platform, facts["disk"], efi["device"] if uefi and efi else "", quoted)
-        _disk.run(work, INSIDE + MOUNT_EFI + OWN_GRUB, *arguments)
+        arguments = (platform, facts["disk"], facts["deploy_device"], efi["device"] if uefi and efi else "")
+        settings = grub_settings(parameters).encode()
+        _disk.run(work, INSIDE + MOUNT_EFI + OWN_GRUB, *arguments, stdin=settings)
         work.say(f"the image's own GRUB for {platform}")
         return
     if work.order.description.get("os") == "xen":
@@ -210,6 +217,18 @@ def install_bootloader(work: Work) -> None:
         install_grub_efi(work, str(efi["device"]), kernel, initrd, parameters)
     else:
         install_extlinux(work, kernel, initrd, parameters)
+
+
+def grub_settings(parameters: str) -> str:
+    """A file for /etc/default/grub.d; where the kernel speaks on a serial line, GRUB does too."""
+    quoted = re.sub(r'(["$`\\])', r"\\\1", parameters)
+    lines = [f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {quoted}"', "GRUB_DISABLE_OS_PROBER=true"]
+    serial = SERIAL.search(parameters)
+    if serial:
+        speed = serial[2] or KERNELS_SPEED
+        lines.append('GRUB_TERMINAL="console serial"')
+        lines.append(f'GRUB_SERIAL_COMMAND="serial --unit={serial[1]} --speed={speed}"')
+    return "\n".join(lines) + "\n"
 
 
 def install_grub_efi(work: Work, efi: str, kernel: str, initrd: str, parameters: str) -> None:

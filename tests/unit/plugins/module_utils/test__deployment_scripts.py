@@ -110,3 +110,21 @@ def test_what_a_shared_root_has_is_taken_back() -> None:
     assert "u systemd-networkd.service" in lines
     assert "u apt-daily.timer" not in lines
     assert lines[-1] == "f /etc/systemd/network/00-oneimage-boot.network"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "command_line", "serial"),
+    [
+        ("quiet", "mine quiet", ""),
+        ("""a="$b `c`" console=ttyS1,115200n8""", """mine a="$b `c`" console=ttyS1,115200n8""", "1 115200"),
+        ("console=tty0 console=ttyS0", "mine console=tty0 console=ttyS0", "0 9600"),
+    ],
+)
+def test_settings_of_an_images_own_grub_as_a_shell_reads_them(
+    parameters: str, command_line: str, serial: str
+) -> None:
+    text = "GRUB_CMDLINE_LINUX=mine\nGRUB_SERIAL_COMMAND=\n" + bootloader.grub_settings(parameters)
+    text += 'printf "%s\\n%s" "$GRUB_CMDLINE_LINUX" "$GRUB_SERIAL_COMMAND"'
+    said = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True).stdout.split("\n")
+    number, _space, speed = serial.partition(" ")
+    assert said == [command_line, f"serial --unit={number} --speed={speed}" if serial else ""]
