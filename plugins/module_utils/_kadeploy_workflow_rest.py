@@ -40,6 +40,9 @@ ROUTES: Mapping[str, tuple[str, str]] = {
 PAUSE = 0.5
 """Seconds between two questions about a power status."""
 
+LONGEST = 900
+"""Seconds in which all nodes must tell their power status."""
+
 FIELDS: Mapping[str, str] = {
     "key": "ssh_authorized_keys",
     "partition": "deploy_partition",
@@ -159,7 +162,11 @@ class RestRunning(Running):
         return True
 
     def wait(self) -> None:
+        """Until it is over; raises ClusterError after LONGEST."""
+        deadline = time.monotonic() + LONGEST
         while not self.done():
+            if time.monotonic() > deadline:
+                raise ClusterError(f"{self.site.title}: {self.wid} was not done within {LONGEST} s")
             time.sleep(PAUSE)
 
     def outcomes(self) -> dict[str, Outcome]:

@@ -129,7 +129,9 @@ options:
     type: str
     choices: [soft, hard, very_hard]
   state:
-    description: What the nodes should be after O(operation=power).
+    description:
+      - What the nodes should be after O(operation=power). Their power status is asked first, in check mode too, which Kadeploy
+        counts as an operation in its statistics.
     type: str
     choices: ["on", "off"]
   pxe_profile:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -358,3 +359,36 @@ def test_a_real_server(module: Run) -> None:
     found = module("kadeploy_info", {**common, "gather": gather})
     assert set(found["nodes"]) == set(REAL_NODES[:2]) and found["configuration"]["real"]
     assert {record["wid"] for record in found["statistics"]} >= {*stopped["wids"], *result["wids"]}
+
+
+RECORDED = """\
+Performing a Deploy[BroadcastEnvChain] step
+  send_environment
+*** Breakpoint on manage_user_post_install reached for {node}
+Step Deploy[BroadcastEnvChain] breakpointed
+Breakpoint reached for {node}
+End of deployment on cluster clsite2 after 30s
+"""
+
+
+def test_the_stand_ins_answer_as_recorded(tmp_path: Path) -> None:
+    with site("commands", tmp_path / "site2", "site2") as one:
+        described = tmp_path / "e.yml"
+        described.write_text(json.dumps(one.describe()))
+        programs = one.server["programs"]
+        point = "BroadcastEnvChain:manage_user_post_install"
+        argv = [f"{programs}/kadeploy3", "-a", str(described), "-m", one.node(1), "--breakpoint", point]
+        stopped = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert RECORDED.format(node=one.node(1)) in stopped.stdout
+        assert f"The deployment is successful on nodes\n{one.node(1)}\n" in stopped.stdout
+        argv = [f"{programs}/kareboot3", "-m", "nope.site1.grid5000.fr"]
+        unknown = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert unknown.returncode == 1
+        assert unknown.stderr == "The nodes nope.site1.grid5000.fr does not belongs to any server\n"
+        states = subprocess.run(
+            [f"{programs}/kanodes3", "-s"], capture_output=True, text=True, check=True
+        ).stdout
+        assert states.startswith(f"---\n{one.node(1)}:\n  state: deployed\n  user: ")
+        assert (
+            f"  environment:\n    name:\n    version:\n    user:\n{one.node(2)}:\n{one.node(3)}:\n" in states
+        )
