@@ -286,7 +286,7 @@ def run_jobs(jobs: Sequence[Job], poll: float, deadline: float) -> dict[str, Out
             follow(running, outcomes, poll, deadline)
     except Interrupted as signalled:
         left = [
-            f"{run.wid or 'a workflow whose id is not known yet'} at {job.site.name} ({', '.join(job.nodes)})"
+            f"{run.identify() or 'a workflow whose id is not known yet'} at {job.site.name} ({', '.join(job.nodes)})"
             for job, run in running
         ]
         raise ClusterError(

@@ -81,6 +81,10 @@ class Running(ABC):
 
     wid: str | None = None
 
+    def identify(self) -> str | None:
+        """Kadeploy's id of it, asked without delay."""
+        return self.wid
+
     @abstractmethod
     def done(self) -> bool:
         """Whether it is over; raises ClusterError if the server does not answer."""

@@ -189,8 +189,12 @@ class ClientRunning(Running):
         except OSError:
             return ""
 
-    def done(self) -> bool:
+    def identify(self) -> str | None:
         self.wid = self.text("wid").strip() or None
+        return self.wid
+
+    def done(self) -> bool:
+        self.identify()
         return self.process.poll() is not None
 
     def outcomes(self) -> dict[str, Outcome]:
