@@ -30,7 +30,7 @@ lint: checkers
 	$(BIN)/yamllint .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils plugins/filter plugins/action plugins/inventory
+	MYPYPATH=.collections $(BIN)/mypy plugins/module_utils plugins/plugin_utils plugins/filter plugins/action plugins/inventory plugins/callback
 	shellcheck setup/find-python setup/debian-packages setup/virtual-environment setup/sanity .ci/run
 	PATH=$(BIN):$$PATH $(BIN)/ansible-lint --offline --profile production
 	PATH=$(BIN):$$PATH $(BIN)/antsibull-changelog lint
@@ -51,8 +51,9 @@ else
 	.venv-node/bin/python -m pytest tests/unit/plugins/module_utils
 endif
 
+# One worker per core; the tests of one file share what it starts.
 contract: checkers
-	$(BIN)/python -m pytest tests/contract
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/contract
 
 molecule: checkers
 	PATH=$(BIN):$$PATH $(BIN)/molecule test --all
