@@ -299,7 +299,7 @@ def faulty(
         deployment_hooks={"before_send_environment": ["sh", "-c", cut, "sh", "{node}"]},
         deployment_steps={
             "SetDeploymentEnv": [{"implementation": "Untrusted", "timeout": 300, "retries": 0}],
-            "BroadcastEnv": [{"implementation": "Http", "timeout": 300, "retries": 0}],
+            "BroadcastEnv": [{"implementation": "Http", "timeout": 900, "retries": 0}],
         },
     )  # fmt: skip
 
