@@ -31,7 +31,8 @@ WRITTEN = re.compile(
     r"[^/]+\.[chS]|.*\.lds(?:\.S)?|Makefile.*|Kbuild.*|Kconfig.*|[Cc]onfig\.in|.*\.(?:pl|sh|py|tbl|l|y|bc)"
 )
 """Names of what people write, in a tree where the build lies in between."""
-GENERATED = ("include/config", "include/generated", "include/linux/modules")
+LEFT_OUT = (".git", "include/config", "include/generated", "include/linux/modules")
+"""Folders that hold no source."""
 GENERATED_FILES = ("autoconf.h", "version.h", "compile.h", "modversions.h", "utsrelease.h")
 
 RELEASE_FILES = ("include/config/kernel.release", ".kernelrelease")
@@ -115,23 +116,20 @@ def tree_digest(target: Target) -> str:
 
 
 def tree_files(target: Target) -> Iterator[tuple[str, int, int]]:
+    root, build, in_tree = str(target.tree.path), str(target.build), target.in_tree
     pending = [""]
     while pending:
         folder = pending.pop()
-        with os.scandir(target.tree.path / folder) as entries:
+        with os.scandir(f"{root}/{folder}") as entries:
             listed = sorted(entries, key=lambda entry: entry.name)
         for entry in listed:
             path = f"{folder}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                if not left_out(target, path):
+                if path not in LEFT_OUT and f"{root}/{path}" != build:
                     pending.append(f"{path}/")
-            elif not entry.name.startswith(".") and (not target.in_tree or is_written(path)):
+            elif not entry.name.startswith(".") and (not in_tree or is_written(path)):
                 status = entry.stat(follow_symlinks=False)
                 yield path, status.st_size, status.st_mtime_ns
-
-
-def left_out(target: Target, path: str) -> bool:
-    return path == ".git" or path in GENERATED or target.tree.path / path == target.build
 
 
 def is_written(path: str) -> bool:
