@@ -260,7 +260,9 @@ def test_the_image_boots_diskless(booting: Future[str], reader: str, nodes: dict
     assert node.check_output("systemctl --failed --plain --no-legend") == ""
 
 
-def test_its_root_outlives_a_run_for_another_image(booting: Future[str], reader: str, nodes: dict[str, Host]) -> None:
+def test_its_root_outlives_a_run_for_another_image(
+    booting: Future[str], reader: str, nodes: dict[str, Host]
+) -> None:
     booting.result()
     play("diskless.yml", "--tags", "server")  # of the lab's usual image, which this node does not run
     nodes[reader].check_output("sysctl --quiet --write vm.drop_caches=3")

@@ -25,7 +25,12 @@ def test_it_only_reads_and_says_the_same_twice(module: Run, tmp_path: Path, chec
     )
     assert first == second
     assert snapshot(tmp_path) == before
-    assert (first["changed"], first["ok"], first["unmet"], first["config_source"]) == (False, True, [], "text")
+    assert (first["changed"], first["ok"], first["unmet"], first["config_source"]) == (
+        False,
+        True,
+        [],
+        "text",
+    )
     assert first["rules"][0]["found"] == {"CONFIG_NFS_FS": "m"}
 
 
