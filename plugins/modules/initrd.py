@@ -72,6 +72,52 @@ options:
         those of the usual disk controllers too.
     type: list
     elements: str
+  hardware:
+    description:
+      - What the nodes have, one entry or more for each site. The drivers of all sites are inside, besides O(modules).
+      - RV(coverage) tells for each site where each driver is.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      site:
+        description: Name of the site for the report; V(all), or what O(hardware[].file) says, where it is left out.
+        type: str
+      drivers:
+        description: Names of modules, such as C(igb).
+        type: list
+        elements: str
+      devices:
+        description:
+          - Devices as C(/sys/bus/*/devices/*/modalias) or a line of C(lspci -n) names them, as M(oneimage.cluster.hardware_info)
+            collects both. The kernel's own C(modules.alias) tells their drivers.
+        type: list
+        elements: str
+      file:
+        description:
+          - A JSON file on the controller, relative to the playbook. A node of Grid'5000's reference API, a list of nodes, or
+            the API's answer with C(items). Its C(network_adapters[].driver) and C(storage_devices[].driver) are taken.
+        type: path
+      as:
+        description: How a kernel's configuration wants the drivers; it changes nothing here.
+        type: str
+        choices: [module, builtin]
+        default: module
+  strict:
+    description: Whether a driver of O(hardware) that this kernel does not have fails. It is only reported otherwise.
+    type: bool
+    default: true
+  format:
+    description: An archive that the kernel unpacks into RAM, or the image of an ext2 file system for a RAM disk.
+    type: str
+    choices: [cpio, ext2]
+    default: cpio
+  size_kb:
+    description: Size of the file system for V(ext2), in KB; as large as is needed unless given. What does not fit is refused.
+    type: int
+  inodes:
+    description: Inodes of the file system for V(ext2); as many as are needed unless given. Too few are refused.
+    type: int
   root_modes:
     description:
       - How nodes may get their root with this initrd. V(nfs_ro) needs the kernel's overlay file system.
