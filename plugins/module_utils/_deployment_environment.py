@@ -22,6 +22,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils import (
     _initrd_init,
     _initrd_modules,
     _initrd_native,
+    _initrd_system,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_environment_init as _init
 from ansible_collections.oneimage.cluster.plugins.module_utils import (
@@ -175,8 +176,8 @@ def own_files(by_name: list[str]) -> list[_cpio.Member]:
     return [
         _cpio.regular("init", _init.INIT.encode(), 0o755),
         _cpio.regular("lib/oneimage/root.sh", _initrd_init.ROOT_FUNCTIONS.encode()),
-        _cpio.regular("lib/oneimage/system.sh", _initrd_init.SYSTEM_FUNCTIONS.encode()),
-        _cpio.regular("lib/oneimage/dhcp", _initrd_init.DHCP_SCRIPT.encode(), 0o755),
+        _cpio.regular("lib/oneimage/system.sh", _initrd_system.SYSTEM_FUNCTIONS.encode()),
+        _cpio.regular("lib/oneimage/dhcp", _initrd_system.DHCP_SCRIPT.encode(), 0o755),
         _cpio.regular("lib/oneimage/keep_ssh", _init.KEEP_SSH.encode(), 0o755),
         _cpio.regular("lib/oneimage/built.sh", f"modules='{' '.join(by_name)}'\n".encode()),
         *(_cpio.regular(path, text.encode()) for path, text in _init.ACCOUNTS.items()),

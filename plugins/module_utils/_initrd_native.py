@@ -11,7 +11,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from ansible_collections.oneimage.cluster.plugins.module_utils import _command, _cpio, _initrd_init
+from ansible_collections.oneimage.cluster.plugins.module_utils import (
+    _command,
+    _cpio,
+    _initrd_init,
+    _initrd_system,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_modules as _modules
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._initrd_modules import ModuleTree
@@ -40,7 +45,7 @@ def members(
     found += [
         _cpio.regular("init", _initrd_init.NATIVE_INIT.encode(), 0o755),
         _cpio.regular("lib/oneimage/root.sh", _initrd_init.ROOT_FUNCTIONS.encode()),
-        _cpio.regular("lib/oneimage/dhcp", _initrd_init.DHCP_SCRIPT.encode(), 0o755),
+        _cpio.regular("lib/oneimage/dhcp", _initrd_system.DHCP_SCRIPT.encode(), 0o755),
         _cpio.regular("lib/oneimage/built.sh", settings.encode()),
     ]
     found += [

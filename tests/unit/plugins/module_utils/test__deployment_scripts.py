@@ -17,7 +17,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils import _deploymen
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_environment_init as init
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_identity as identity
 from ansible_collections.oneimage.cluster.plugins.module_utils import _deployment_install_steps as install
-from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_init
+from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_init, _initrd_system
 
 FILES = identity.INSIDE + bootloader.KERNEL_FILES
 SCRIPTS = {
@@ -46,7 +46,7 @@ SCRIPTS = {
 }
 PROGRAMS = {
     "init": init.INIT.replace(". /lib/oneimage/root.sh", _initrd_init.ROOT_FUNCTIONS).replace(
-        ". /lib/oneimage/system.sh", _initrd_init.SYSTEM_FUNCTIONS
+        ". /lib/oneimage/system.sh", _initrd_system.SYSTEM_FUNCTIONS
     )
     + ': "$ip_server"\n',  # only the native initrd reads this one
     "keep_ssh": init.KEEP_SSH,

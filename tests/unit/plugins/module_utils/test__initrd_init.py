@@ -12,13 +12,14 @@ import pytest
 
 from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_generators as generators
 from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_init as init
+from ansible_collections.oneimage.cluster.plugins.module_utils import _initrd_system
 
 SOURCE = ". /lib/oneimage/root.sh"
 NATIVE = init.NATIVE_INIT.replace(SOURCE, init.ROOT_FUNCTIONS)
 FUNCTIONS = NATIVE.replace(". /lib/oneimage/built.sh", ":").replace('\nmain "$@"\n', "\n")
 SCRIPTS = {
     "init": NATIVE,
-    "dhcp": init.DHCP_SCRIPT,
+    "dhcp": _initrd_system.DHCP_SCRIPT,
     "enter": generators.ENTER_SCRIPT.replace(SOURCE, init.ROOT_FUNCTIONS),
     "namespace": generators.NAMESPACE_SCRIPT,
     "initramfs-tools hook": generators.INITRAMFS_TOOLS_HOOK,
