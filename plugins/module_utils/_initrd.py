@@ -126,6 +126,10 @@ def check_options(request: InitrdRequest) -> None:
         raise ClusterError(
             f"format ext2: the init of generator {request.generator} cannot leave a RAM disk; use generator: native"
         )
+    if request.format == "ext2" and "disk" in request.root_modes:
+        raise ClusterError(
+            "root_modes: with format ext2 root= is the RAM disk and can name no other; leave out disk"
+        )
     for option in ("size_kb", "inodes"):
         value = getattr(request, option)
         if value is not None and request.format != "ext2":

@@ -145,7 +145,7 @@ mac='' interface='' address='' node_name='' domain='' resolvers='' why='' guard_
 main() {
     mount_system
     read_command_line
-    case $nfsroot$root in UUID=* | LABEL=* | /dev/[!n]* | /dev/nvme*) root_mode=disk ;; esac
+    case $nfsroot$root in /dev/ram*) ;; UUID=* | LABEL=* | /dev/[!n]* | /dev/nvme*) root_mode=disk ;; esac
     stage initrd "kernel $(uname -r), image ${image:-unknown}, root mode $root_mode"
     start_guard
     [ $$ = 1 ] || fail "a RAM disk must be the root at first: boot it with root=/dev/ram0 init=/linuxrc"

@@ -68,8 +68,8 @@ options:
     description:
       - The drivers of the nodes' NICs, and any other kernel module that must be inside. Each must exist.
       - V(native) loads drivers where the hardware is there, and modules that belong to no hardware always.
-      - Those of the usual server and virtual NICs that the kernel has, unless given; with V(disk) among O(root_modes)
-        those of the usual disk controllers too.
+      - Those of the usual server and virtual NICs that the kernel has, unless given here or by O(hardware); with V(disk)
+        among O(root_modes) those of the usual disk controllers too.
     type: list
     elements: str
   hardware:
@@ -104,11 +104,16 @@ options:
         choices: [module, builtin]
         default: module
   strict:
-    description: Whether a driver of O(hardware) that this kernel does not have fails. It is only reported otherwise.
+    description:
+      - Whether a driver of O(hardware) that the kernel lacks, and a NIC or a disk's controller without a driver in it, fail
+        the task. V(false) only reports them in RV(coverage).
     type: bool
     default: true
   format:
-    description: An archive that the kernel unpacks into RAM, or the image of an ext2 file system for a RAM disk.
+    description:
+      - What the initrd is. V(cpio) is the archive that every kernel since 2.6 unpacks.
+      - V(ext2) is the image of a file system for a RAM disk, by the generator V(native) alone. Boot it with RV(parameters),
+        and say one of O(root_modes) by C(oneimage.root_mode), V(nfs_ro) unless said, since C(rw) is about the RAM disk then.
     type: str
     choices: [cpio, ext2]
     default: cpio

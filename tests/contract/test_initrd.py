@@ -201,6 +201,7 @@ def test_what_is_in_a_ram_disk(module: Run, ram_disk: dict[str, Any]) -> None:
         ({"inodes": 20}, r"inodes is 20, needed are \d+"),
         ({"inodes": 0}, "inodes: 0 is too small"),
         ({"generator": "dracut"}, "install the package dracut"),
+        ({"root_modes": ["disk"]}, "root_modes: with format ext2 root= is the RAM disk"),
         ({"format": "cpio"}, "size_kb: only a RAM disk has a size of its own"),
     ],
 )

@@ -127,6 +127,7 @@ echo "$server|$path|$options"
         ("root=/dev/nfs nfsroot=10.0.0.1:/srv/root", "nfs_ro"),
         ("root=/dev/nfs rw", "nfs_rw"),
         ("root=/dev/ram0 nfsroot=/srv/root rw", "nfs_rw"),
+        ("root=/dev/ram0 rw", "nfs_rw"),  # the root is what DHCP says
         ("root=UUID=1-2 ro", "disk"),
         ("root=LABEL=deploy rw", "disk"),
         ("root=/dev/vda3 ro", "disk"),
