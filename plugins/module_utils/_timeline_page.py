@@ -103,7 +103,7 @@ def axis(length: float) -> str:
 
 def row(node: Mapping[str, Any], started: float, length: float) -> str:
     ended = max([started, *(one["end"] for one in node["spans"])])
-    spans = "".join(bar(one, started, length) for one in node["spans"])
+    spans = "".join(drawn(one, started, length) for one in node["spans"])
     name, outcome = html.escape(node["name"]), node["outcome"]
     return (
         f'<div class="row" data-node="{name}"><span class="name">{name}</span>'
@@ -112,7 +112,7 @@ def row(node: Mapping[str, Any], started: float, length: float) -> str:
     )
 
 
-def bar(one: Mapping[str, Any], started: float, length: float) -> str:
+def drawn(one: Mapping[str, Any], started: float, length: float) -> str:
     """One step of one node, with all that is known of it for whoever points at it or comes by the tab key."""
     left = 100 * (one["start"] - started) / length
     width = 100 * (one["end"] - one["start"]) / length

@@ -443,15 +443,22 @@ def test_debians_kernel_for_two_sites_without_an_initrd(debian_tree: Path, tmp_p
         "hardware": [
             {"file": str(GRID5000 / f"{site}.json"), "as": "builtin"} for site in ("nancy", "rennes")
         ],
-        "options": {"SYSTEM_TRUSTED_KEYS": "", "LOCALVERSION": "-cluster"},
+        "options": {
+            "SYSTEM_TRUSTED_KEYS": "",
+            "LOCALVERSION": "-cluster",
+            **dict.fromkeys(("ATA", "SCSI"), "y"),  # what the disks' drivers need is a module in Debian's
+        },
     }
     result = run_task("oneimage.cluster.kernel_config", options, tmp_path)
     assert (result.get("failed"), result["changed"], result["dropped"]) == (None, True, []), result["msg"]
     assert {(row["site"], row["driver"], row["value"]) for row in result["hardware"]} == {
+        ("nancy", "ahci", "y"),
         ("nancy", "igb", "y"),
         ("nancy", "mlx4_core", "y"),
         ("rennes", "bnxt_en", "y"),
         ("rennes", "ixgbe", "y"),
+        ("rennes", "megaraid_sas", "y"),
+        ("rennes", "nvme", "y"),
     }
     assert "CONFIG_ROOT_NFS=y" in lines(options)
     again = run_task("oneimage.cluster.kernel_config", options, tmp_path)

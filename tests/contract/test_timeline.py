@@ -130,9 +130,9 @@ def test_a_person_reads_the_page(module: Run, tmp_path: Path, journal: Path, bro
     rows = browser.find_elements("css selector", ".row")
     assert [row.get_attribute("data-node") for row in rows] == ["node2", "node1", "node3"]
     bars = [row.find_element("css selector", ".span") for row in rows]
-    colours = [bar.value_of_css_property("background-color") for bar in bars]
+    colours = [box.value_of_css_property("background-color") for box in bars]
     assert colours[1] == colours[2] != colours[0]
-    starts, widths = [bar.rect["x"] for bar in bars], [bar.rect["width"] for bar in bars]
+    starts, widths = [box.rect["x"] for box in bars], [box.rect["width"] for box in bars]
     assert (
         starts[1] < starts[0] < starts[2] and max(widths) - min(widths) < 2
     )  # node1 began first, all took as long

@@ -90,7 +90,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             monkeypatch.setattr(module, "greeting", node.greeting)
             monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
         monkeypatch.setattr(arrival, "host_keys", node.host_keys)
-        monkeypatch.setattr(arrival.time, "sleep", lambda seconds: node.move_on(seconds))
+        monkeypatch.setattr(arrival.time, "sleep", node.move_on)
         boot = DeploymentBoot(
             str(tmp_path / "boot"),
             "http://10.77.0.1/",

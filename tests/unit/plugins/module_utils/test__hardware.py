@@ -144,7 +144,13 @@ def test_built_in_wins_and_a_yes_or_no_option_is_on(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("site, drivers", [("nancy", ["igb", "mlx4_core"]), ("rennes", ["bnxt_en", "ixgbe"])])
+@pytest.mark.parametrize(
+    "site, drivers",
+    [
+        ("nancy", ["igb", "mlx4_core", "ahci"]),
+        ("rennes", ["bnxt_en", "ixgbe", "nvme", "megaraid_sas"]),
+    ],
+)
 def test_the_reference_api_is_read(site: str, drivers: list[str]) -> None:
     path = GRID5000 / f"{site}.json"
     assert read_reference(path.read_text(), str(path)) == {site: drivers}
