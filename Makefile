@@ -14,7 +14,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
 export ANSIBLE_CONFIG           := $(abspath ansible.cfg)
 PLAYBOOK     = .venv/bin/ansible-playbook -i inventories/lab
 
-.PHONY: demo demo-down test lint sanity units units-node contract molecule boot bench purge packages test-packages runtime checkers
+.PHONY: demo demo-down test lint sanity units units-node kernel contract molecule boot bench purge packages test-packages runtime checkers
 
 demo: runtime
 	$(PLAYBOOK) playbooks/lab.yml
@@ -24,7 +24,7 @@ demo-down: runtime
 	$(PLAYBOOK) playbooks/lab_down.yml
 
 # The boots come before the last tests, so that pytest's summary closes.
-test: lint sanity units-node units molecule contract
+test: lint sanity units-node units kernel molecule contract
 
 lint: checkers
 	$(BIN)/yamllint .
@@ -54,6 +54,14 @@ endif
 # One worker per core; the tests of one file share what it starts.
 contract: checkers
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/contract
+
+# The lab's own kernel: compiled once into /var/cache/oneimage/kernels, again only when source, configuration or toolchain change.
+kernel: checkers
+ifdef ONEIMAGE_SKIP_KERNEL
+	@echo "SKIPPED: ONEIMAGE_SKIP_KERNEL says that no kernel is to be compiled"
+else
+	$(BIN)/ansible-playbook -i inventories/lab playbooks/kernel.yml -e oneimage_storage=$(abspath build/kernel)
+endif
 
 molecule: checkers
 	PATH=$(BIN):$$PATH $(BIN)/molecule test --all
