@@ -21,6 +21,8 @@ from inventory_run import inventory_of
 EXAMPLES = Path(__file__).resolve().parents[2] / "inventories" / "schedulers"
 FOREIGN = ("OAR_", "SLURM_", "PBS_", "PE_HOSTFILE", "LSB_", "FLUX_", "JOB_ID")
 NOW = int(time.time())
+WALLTIME = 86400
+"""Seconds; longer than any run of the tests takes."""
 OARSTAT = {
     "4242": {
         "Job_Id": 4242,
@@ -28,7 +30,7 @@ OARSTAT = {
         "types": ["deploy"],
         "assigned_network_address": ["griffon-1.nancy.example.org", "griffon-2.nancy.example.org"],
         "assigned_resources": [1, 2, 3, 4],
-        "walltime": 1800,
+        "walltime": WALLTIME,
         "startTime": NOW,
         "owner": "alice",
         "name": None,
@@ -73,7 +75,7 @@ CASES = {
         programs={"ssh": ("frontend.nancy.example.org oarstat -J -j 4242", json.dumps(OARSTAT))},
         job="4242",
         groups={"site_nancy": GRIFFONS, "cluster_griffon": GRIFFONS},
-        expires=NOW + 1800,
+        expires=NOW + WALLTIME,
     ),
     "oargrid": Case(
         {GRIFFONS[0]: 1, PARADENT: 1},
