@@ -44,7 +44,7 @@ def module() -> Run:
 
     def run(name: str, options: dict[str, Any], check: bool = False, diff: bool = True) -> dict[str, Any]:
         process = start_module(name, options, check, diff)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate(timeout=1800)
         assert out.strip(), f"{name} printed no result: {err}"
         result = json.loads(out)
         assert "Traceback" not in err + str(result.get("msg", "")), err
