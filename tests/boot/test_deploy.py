@@ -58,7 +58,7 @@ def targets() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def source() -> str:
+def source(targets: dict[str, str]) -> str:  # first of all it must be known where to
     """A diskless node that only reads its root."""
     return next(
         named(host)
