@@ -459,7 +459,7 @@ def test_passwords_and_certificates(tmp_path: Path, module: Run) -> None:
             for password in (None, "wrong"):
                 kadeploy.registry["password"] = password
                 refused = module("environment", options)
-                assert refused["failed"] and "registry.password" in refused["msg"], refused
+                assert refused["failed"] and "check user and password" in refused["msg"], refused
             kadeploy.registry["password"] = "hidden-word"
             result = module("environment", options)
             assert result["action"] == "created" and "hidden-word" not in str(result), result
