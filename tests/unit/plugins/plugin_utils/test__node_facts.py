@@ -267,7 +267,7 @@ def test_the_reference_api_by_its_ready_made_map() -> None:
         "node_architecture": "x86_64",
         "node_cores": 8,
         "node_memory_bytes": 16 << 30,
-        "node_drivers": ["igb", "igb", "mlx4_core"],
+        "node_drivers": ["igb", "igb", "mlx4_core", "ahci"],
         "node_disks": [
             {
                 "name": "disk0",
