@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.oneimage.cluster.plugins.module_utils import _power
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_layout import TYPES
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MACROS
 from ansible_collections.oneimage.cluster.plugins.module_utils._node import FIRMWARES, LOADERS
@@ -24,23 +25,6 @@ STEP = {
         "retries": {"type": "int"},
     },
 }
-ARGV = {"type": "list", "elements": "str"}
-ACTIONS = ("status", "on", "off", "soft_off", "reset", "very_hard", "boot_pxe", "boot_disk", "boot_bios")
-POWER = {
-    "driver": {"type": "str", "choices": ["ipmi", "redfish", "qemu", "command"], "default": "ipmi"},
-    "address": {"type": "str"},
-    "port": {"type": "int"},
-    "system": {"type": "str"},
-    "tls": {"type": "bool", "default": True},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "cipher_suite": {"type": "int"},
-    "commands": {"type": "dict", "options": dict.fromkeys(ACTIONS, ARGV)},
-}
-"""What module ``node_power`` takes of a node, spelled out so that the password is known as one."""
 NODE = {
     "name": {"type": "str", "required": True},
     "mac": {"type": "str", "required": True},
@@ -50,7 +34,7 @@ NODE = {
     "cluster": {"type": "str", "default": ""},
     "site": {"type": "str", "default": ""},
     "disk": {"type": "str", "default": ""},
-    "power": {"type": "dict", "options": POWER},
+    "power": {"type": "dict", "options": _power.OPTIONS},
     "console": {"type": "str", "default": ""},
     "facts": {"type": "dict", "default": {}},
 }

@@ -38,6 +38,24 @@ LEVELS = ("soft", "hard", "very_hard")
 """How hard a machine is switched: its operating system is asked, its power is switched, its supply is taken away."""
 PORTS = {"ipmi": 623, "redfish": 443}
 
+ARGV = {"type": "list", "elements": "str"}
+ACTIONS = ("status", "on", "off", "soft_off", "reset", "very_hard", "boot_pxe", "boot_disk", "boot_bios")
+OPTIONS = {
+    "driver": {"type": "str", "choices": ["ipmi", "redfish", "qemu", "command"], "default": "ipmi"},
+    "address": {"type": "str"},
+    "port": {"type": "int"},
+    "system": {"type": "str"},
+    "tls": {"type": "bool", "default": True},
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path"},
+    "socket": {"type": "path"},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "cipher_suite": {"type": "int"},
+    "commands": {"type": "dict", "options": dict.fromkeys(ACTIONS, ARGV)},
+}
+"""The way to a machine's power switch, as the modules take it: spelled out so that the password is known as one."""
+
 
 @dataclass(frozen=True)
 class Target:

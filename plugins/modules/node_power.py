@@ -234,23 +234,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.oneimage.cluster.plugins.module_utils import _power
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
-ARGV = {"type": "list", "elements": "str"}
-ACTIONS = ("status", "on", "off", "soft_off", "reset", "very_hard", "boot_pxe", "boot_disk", "boot_bios")
 NODE = {
+    **_power.OPTIONS,
     "name": {"type": "str", "required": True},
-    "driver": {"type": "str", "choices": ["ipmi", "redfish", "qemu", "command"], "default": "ipmi"},
-    "address": {"type": "str"},
-    "port": {"type": "int"},
-    "system": {"type": "str"},
-    "tls": {"type": "bool", "default": True},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_path": {"type": "path"},
-    "socket": {"type": "path"},
-    "user": {"type": "str"},
-    "password": {"type": "str", "no_log": True},
-    "cipher_suite": {"type": "int"},
     "firmware": {"type": "str", "choices": ["bios", "uefi"], "default": "bios"},
-    "commands": {"type": "dict", "options": {action: ARGV for action in ACTIONS}},
 }
 
 
