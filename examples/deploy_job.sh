@@ -31,20 +31,20 @@ RETURN=${RETURN-oneimage.cluster.diskless}
 FOLDER=$(mktemp -d) || exit 1
 OK_NODES=$FOLDER/ok KO_NODES=$FOLDER/ko
 export OK_NODES KO_NODES
-running=
 
 play() { # a program in the background, since sh runs no trap while it waits for one in the foreground
     ansible-playbook -i "$SITE" -i "$JOB" "$@" &
-    running=$!
-    wait "$running"
+    wait $!
 }
 
 give_back() {
     code=$?
     trap '' TERM INT HUP # what gives the nodes back is not cancelled
     trap - EXIT
-    if [ -n "$running" ] && kill "$running" 2>/dev/null; then
-        wait "$running"
+    # No variable of ours: a signal can come between the start of a program and whatever would be done next.
+    set +u
+    if [ -n "$!" ] && kill $! 2>/dev/null; then
+        wait $!
     fi
     play oneimage.cluster.deploy_stop -e deployment_id="$DEPLOYMENT"
     if [ -n "$RETURN" ]; then
@@ -64,6 +64,5 @@ play oneimage.cluster.deploy -e deploy_hosts=reserved \
 
 if [ $# -gt 0 ]; then
     "$@" &
-    running=$!
-    wait "$running"
+    wait $!
 fi

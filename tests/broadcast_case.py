@@ -303,7 +303,7 @@ class ServerSide:
 
     def stop(self) -> None:
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(90)
 
 
 @contextlib.contextmanager

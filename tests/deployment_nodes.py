@@ -52,8 +52,8 @@ class Nodes:
         return ["ip", "netns", "exec", self.namespace, *argv]
 
     def start(self) -> None:
-        subprocess.run(["ip", "netns", "add", self.namespace], check=True, timeout=20)
-        subprocess.run(self.inside(["ip", "link", "set", "lo", "up"]), check=True, timeout=20)
+        subprocess.run(["ip", "netns", "add", self.namespace], check=True, timeout=90)
+        subprocess.run(self.inside(["ip", "link", "set", "lo", "up"]), check=True, timeout=90)
         key = self.folder / "host_key"
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True, timeout=20
@@ -99,8 +99,8 @@ class Nodes:
         for process in self.processes:
             process.terminate()
         for process in self.processes:
-            process.wait(20)
-        subprocess.run(["ip", "netns", "del", self.namespace], check=True, timeout=20)
+            process.wait(90)
+        subprocess.run(["ip", "netns", "del", self.namespace], check=True, timeout=90)
 
     def options(self, count: int, **more: Any) -> dict[str, Any]:
         """Of a deployment to the first ``count`` nodes."""

@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import time
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -22,27 +20,18 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_journ
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_options import OPTIONS
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_steps import MACROS, MICROS
 from ansible_collections.oneimage.cluster.plugins.module_utils._nodeset_fold import fold
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._background_action import BackgroundAction
 
 display = Display()
 
-LONGEST_DEPLOYMENT = 24 * 3600
 LOOK = 2.0
 """Seconds between two looks at the journal, which cost one ``tail`` each."""
 ASK = 20.0
-"""Seconds after which the job itself is asked: a module that was killed writes no journal any more."""
-OF_THE_JOB = {"ansible_job_id", "results_file", "started", "finished"}
 ENDS = ("ok", "ko", "brk", "discarded")
 
 
-class ActionModule(ActionBase):
-    """Asks what there is to do; lets the boot server do it in the background and prints how far the nodes are.
-
-    The job outlives the controller: what is under way on disks goes on to its end when somebody's terminal is closed.
-    """
-
-    _supports_check_mode = True
-    _supports_diff = True
-    _supports_async = True
+class ActionModule(BackgroundAction):
+    """Asks what there is to do; lets the boot server do it in the background and prints how far the nodes are."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -54,67 +43,45 @@ class ActionModule(ActionBase):
                 module_args=options, task_vars=task_vars, wrap_async=bool(self._task.async_val)
             )
             return {**result, **done}
-        with self._settings(check_mode=True):
-            foreseen = self._execute_module(module_args=options, task_vars=task_vars)
+        foreseen = self._foresee(task_vars, module_args=options)
         if foreseen.get("failed") or self._task.check_mode:
             return {**result, **foreseen}
         if not foreseen["changed"]:
             return {**result, **self._execute_module(module_args=options, task_vars=task_vars)}
+        host = (task_vars or {}).get("inventory_hostname", "boot server")
         log = Log(self, foreseen["journal"])
         # what an earlier run of this deployment wrote is known, not news
         log.read()
-        with self._settings(async_val=LONGEST_DEPLOYMENT):
-            started = self._execute_module(module_args=options, task_vars=task_vars, wrap_async=True)
-        if not started.get("ansible_job_id"):
-            return {**result, **started}
-        host = (task_vars or {}).get("inventory_hostname", "boot server")
-        job = str(started["ansible_job_id"])
         display.display(f"{host:>16}  deployment {options['id']}, {foreseen['journal']}")
-        self._watch(log, interval, host, job, task_vars)
-        done = self._job(job, "status", task_vars)
-        self._job(job, "cleanup", task_vars)
-        return {**result, **{name: value for name, value in done.items() if name not in OF_THE_JOB}}
+        watch = Watch(log, interval, host)
+        done = self._in_background(task_vars, watch.look, every=LOOK, ask=ASK, module_args=options)
+        return {**result, **done}
 
-    @contextlib.contextmanager
-    def _settings(self, **settings: Any) -> Iterator[None]:
-        """The task's own settings otherwise, for one call of the module."""
-        before = {name: getattr(self._task, name) for name in settings}
-        try:
-            for name, value in settings.items():
-                setattr(self._task, name, value)
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self._task, name, value)
 
-    def _watch(self, log: Log, interval: int, host: str, job: str, task_vars: dict[str, Any] | None) -> None:
-        """Print what the journal says until the job has ended: failures at once, the table when it has changed."""
-        shown, table = 0.0, ""
-        asked = time.monotonic()
-        while True:
-            time.sleep(LOOK)
-            news = log.read()
-            for record in news:
-                if record["event"] == "outcome" and record["outcome"] != "ok":
-                    display.display(f"{host:>16}  {ending(record)}")
-            now = time.monotonic()
-            if now >= shown + interval and tabled(log.state) != table:
-                shown, table = now, tabled(log.state)
-                for line in table.splitlines():
-                    display.display(f"{host:>16}  {line}")
-            if (news and log.state.ended) or now >= asked + ASK:
-                asked = now
-                if self._job(job, "status", task_vars).get("finished"):
-                    return
+class Watch:
+    """Prints what the journal says: failures at once, the table when it has changed."""
 
-    def _job(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
-        answer: dict[str, Any] = self._execute_module(
-            module_name="ansible.legacy.async_status",
-            module_args={"jid": job, "mode": mode, "_async_dir": folder},
-            task_vars=task_vars,
-        )
-        return answer
+    def __init__(self, log: Log, interval: int, host: str) -> None:
+        self._log = log
+        self._interval = interval
+        self._host = host
+        self._shown, self._table = 0.0, ""
+
+    def look(self) -> bool:
+        """Whether the journal says that the deployment has just ended."""
+        news = self._log.read()
+        for record in news:
+            if record["event"] == "outcome" and record["outcome"] != "ok":
+                self._show(ending(record))
+        now, table = time.monotonic(), tabled(self._log.state)
+        if now >= self._shown + self._interval and table != self._table:
+            self._shown, self._table = now, table
+            for line in table.splitlines():
+                self._show(line)
+        return bool(news) and self._log.state.ended
+
+    def _show(self, line: str) -> None:
+        display.display(f"{self._host:>16}  {line}")
 
 
 class Log:

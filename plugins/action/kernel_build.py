@@ -4,35 +4,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._kernel_build_make import ENDED, PROGRESS
 from ansible_collections.oneimage.cluster.plugins.modules.kernel_build import OPTIONS
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._background_action import BackgroundAction
 
 display = Display()
 
-LONGEST_BUILD = 24 * 3600
 LOOK = 1.0
 """Seconds between two looks at the progress file, which cost one ``cat`` each."""
 ASK = 30.0
-"""Seconds after which the job itself is asked: a module that was killed writes no progress any more."""
-OF_THE_JOB = {"ansible_job_id", "results_file", "started", "finished"}
 
 
-class ActionModule(ActionBase):
+class ActionModule(BackgroundAction):
     """Asks what there is to do; lets the node do it in the background and prints how far it is."""
-
-    _supports_check_mode = True
-    _supports_diff = True
-    _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
@@ -40,59 +31,35 @@ class ActionModule(ActionBase):
         if self._task.async_val or interval <= 0:
             done = self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))
             return {**result, **done}
-        with self._settings(check_mode=True):
-            foreseen = self._execute_module(task_vars=task_vars)
+        foreseen = self._foresee(task_vars)
         if foreseen.get("failed") or self._task.check_mode or not foreseen["changed"]:
             return {**result, **foreseen}
         file = shlex.quote(f"{foreseen['build']}/{PROGRESS}")
         self._low_level_execute_command(f"rm -f {file}")
-        with self._settings(async_val=LONGEST_BUILD):
-            started = self._execute_module(task_vars=task_vars, wrap_async=True)
-        if not started.get("ansible_job_id"):
-            return {**result, **started}
-        host = (task_vars or {}).get("inventory_hostname", "node")
-        job = str(started["ansible_job_id"])
-        self._watch(file, interval, host, job, task_vars)
-        done = self._job(job, "status", task_vars)
-        self._job(job, "cleanup", task_vars)
-        return {**result, **{name: value for name, value in done.items() if name not in OF_THE_JOB}}
+        watch = Watch(self, file, interval, (task_vars or {}).get("inventory_hostname", "node"))
+        return {**result, **self._in_background(task_vars, watch.look, every=LOOK, ask=ASK)}
 
-    @contextlib.contextmanager
-    def _settings(self, **settings: Any) -> Iterator[None]:
-        """The task's own settings otherwise, for one call of the module."""
-        before = {name: getattr(self._task, name) for name in settings}
-        try:
-            for name, value in settings.items():
-                setattr(self._task, name, value)
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(self._task, name, value)
 
-    def _watch(self, file: str, interval: int, host: str, job: str, task_vars: dict[str, Any] | None) -> None:
-        """Print what the progress file says until the job has ended."""
-        shown, phase = 0.0, ""
-        asked = time.monotonic()
-        while True:
-            time.sleep(LOOK)
-            said = progress(self._low_level_execute_command(f"cat {file}")["stdout"])
-            now = time.monotonic()
-            if said and said["phase"] != ENDED and (said["phase"] != phase or now >= shown + interval):
-                shown, phase = now, said["phase"]
-                display.display(f"{host:>16}  {line(said)}")
-            if (said and said["phase"] == ENDED) or now >= asked + ASK:
-                asked = now
-                if self._job(job, "status", task_vars).get("finished"):
-                    return
+class Watch:
+    """Prints what the progress file says: each phase at once, how far it is every ``interval`` seconds."""
 
-    def _job(self, job: str, mode: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        folder = self._remote_expand_user(self.get_shell_option("async_dir", default="~/.ansible_async"))
-        answer: dict[str, Any] = self._execute_module(
-            module_name="ansible.legacy.async_status",
-            module_args={"jid": job, "mode": mode, "_async_dir": folder},
-            task_vars=task_vars,
-        )
-        return answer
+    def __init__(self, action: BackgroundAction, file: str, interval: int, host: str) -> None:
+        self._action = action
+        self._file = file
+        self._interval = interval
+        self._host = host
+        self._shown, self._phase = 0.0, ""
+
+    def look(self) -> bool:
+        """Whether the file says that the build has ended."""
+        said = progress(self._action._low_level_execute_command(f"cat {self._file}")["stdout"])
+        if not said:
+            return False
+        now, ended = time.monotonic(), said["phase"] == ENDED
+        if not ended and (said["phase"] != self._phase or now >= self._shown + self._interval):
+            self._shown, self._phase = now, said["phase"]
+            display.display(f"{self._host:>16}  {line(said)}")
+        return bool(ended)
 
 
 def progress(text: str) -> dict[str, Any] | None:

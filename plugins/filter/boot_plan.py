@@ -17,8 +17,8 @@ description:
 options:
   _input:
     description:
-      - C(address), C(subnet), C(gateway), C(dns), C(ntp), C(domain), C(range), C(unknown_nodes), C(storage), C(nodes), C(dhcp),
-        C(http_port), C(exports) and C(exports_outside_subnet).
+      - C(address), C(subnet), C(gateway), C(dns), C(ntp), C(domain), C(range), C(unknown_nodes), C(mac_prefixes), C(storage),
+        C(nodes), C(dhcp), C(http_port), C(exports) and C(exports_outside_subnet).
     type: dict
     required: true
 """
@@ -35,6 +35,7 @@ EXAMPLES = r"""
       domain: ""
       range: ""
       unknown_nodes: deny
+      mac_prefixes: []
       storage: /srv/oneimage
       nodes: [{name: n1, mac: 52:54:00:77:00:11, address: 10.77.0.11}]
       dhcp: dnsmasq
@@ -48,7 +49,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(network), C(netmask), C(url), C(nodes) with their defaults, C(pool), the C(architectures) of clients,
+    - C(network), C(netmask), C(url), C(nodes) with their defaults, C(pool), C(pool_names) (what unknown nodes are called, by
+      their addresses), C(mac_masks) of the unknown nodes that are allowed, the C(architectures) of clients,
       C(default_loader), the C(rules) by which a client gets its boot file, the C(answers) that each node must get, and the
       C(exports) with their clients and numbers.
   type: dict
@@ -58,6 +60,8 @@ _value:
     url: http://10.77.0.1
     nodes: [{name: n1, mac: 52:54:00:77:00:11, address: 10.77.0.11, firmware: bios, loader: ipxe}]
     pool: null
+    pool_names: []
+    mac_masks: []
     architectures:
       bios: {codes: [0], firmware: bios, over_http: false}
     default_loader: ipxe

@@ -33,9 +33,10 @@ options:
     description:
       - Where the nodes are said. Each element has exactly one of the keys V(file), V(glob), V(env), V(nodes), V(command),
         V(auto).
+      - None are needed where there are O(leases).
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       file:
         description: A file; a relative path starts at the inventory file's folder, C(~) is the home folder.
@@ -86,6 +87,37 @@ options:
         default: false
       timeout:
         description: Seconds that a command may take before it is ended with all that it started.
+        type: float
+        default: 30
+  leases:
+    description:
+      - Where a DHCP server recorded machines that nobody declared, and that joined by themselves. Those that hold an
+        address become hosts called C(node-10-77-0-100) by it, as their initrd calls them, in the group C(joined) alone.
+        They have the variables C(ansible_host), C(node_address) and C(node_mac).
+      - No lease is no error, since nobody need have joined.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      file:
+        description: The file that dnsmasq keeps, C(/var/lib/misc/dnsmasq.leases) on the boot server.
+        type: str
+      command:
+        description: A program and its arguments that prints that file.
+        type: list
+        elements: str
+      range:
+        description:
+          - The addresses of machines that nobody declared, as in V(10.77.0.100-10.77.0.199).
+          - It is needed, as nodes that are declared have leases too.
+        type: str
+        required: true
+      optional:
+        description: Whether the file or program may be absent.
+        type: bool
+        default: false
+      timeout:
+        description: Seconds that a command may take.
         type: float
         default: 30
   facts:
@@ -174,6 +206,14 @@ facts:
 keyed_groups:
   - key: node_slots | string
     prefix: slots
+
+---
+# joined.nodes.yml: machines that joined an SSI cluster by themselves
+plugin: oneimage.cluster.nodes
+leases:
+  - command: [ssh, boot, cat, /var/lib/misc/dnsmasq.leases]
+    range: 10.77.0.100-10.77.0.149
+user: root
 """
 
 import os
@@ -197,6 +237,7 @@ from ansible_collections.oneimage.cluster.plugins.plugin_utils._allocation_sourc
     identity,
     read_sources,
 )
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._dhcp_leases import read_leases
 from ansible_collections.oneimage.cluster.plugins.plugin_utils._inventory_hosts import (
     add_hosts,
     add_to_group,
@@ -216,6 +257,7 @@ from ansible_collections.oneimage.cluster.plugins.plugin_utils._reservation impo
 
 FILE_NAMES = ("nodes.yml", "nodes.yaml")
 RESERVED = "reserved"
+JOINED = "joined"
 OWN_VARIABLES = frozenset({"node_slots", "node_job", "node_expires", "node_site", "node_cluster"})
 """What the reservation says; facts must not contradict what the guard of the roles reads."""
 
@@ -246,12 +288,39 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if foreign:
             raise ClusterError(f"unknown option {foreign[0]!r}; known: {', '.join(sorted(self._options))}")
         patterns = location_patterns(untagged(self.get_option("location")) or LOCATION)
+        joined = self._joined(Path(path).parent)
+        if self.get_option("sources") or not self.get_option("leases"):
+            self._fill_reserved(path, cache, patterns)
+        self._construct(joined)
+
+    def _fill_reserved(self, path: str, cache: bool, patterns: Sequence[re.Pattern[str]]) -> None:
         reservation = merge(self._allocations(path, cache), time.time())
         facts = self._facts(reservation, Path(path).parent)
         hosts = add_hosts(self.inventory, list(reservation.slots))
         self._set_groups(hosts, reservation, patterns)
         self._set_variables(hosts, reservation, facts)
         self._construct(hosts)
+
+    def _joined(self, folder: Path) -> list[Host]:
+        """Machines that got an address though nobody declared them, as hosts of their own group."""
+        leases = read_leases(
+            self._declarations("leases"), Place(folder, os.environ, self._report), time.time()
+        )
+        hosts = add_hosts(self.inventory, [lease.name for lease in leases])
+        for host, lease in zip(hosts, leases):
+            host.vars |= {
+                name: plain_value(value)
+                for name, value in (
+                    ("ansible_host", lease.address),
+                    ("node_address", lease.address),
+                    ("node_mac", lease.mac),
+                )
+            }
+            if self.get_option("user"):
+                host.vars["ansible_user"] = self.get_option("user")
+        if self.get_option("leases"):
+            add_to_group(self.inventory, JOINED, hosts)
+        return hosts
 
     def _allocations(self, path: str, cache: bool) -> list[Allocation]:
         """What the sources say, or said when they were cached for this very job."""

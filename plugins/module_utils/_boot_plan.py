@@ -32,6 +32,10 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._node import (
 
 DEFAULT_LOADER = "ipxe"
 HTTP_PORT = 80
+LARGEST_POOL = 65536
+"""Addresses; each is a line of dnsmasq's configuration."""
+MAC_PREFIX = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){0,4}")
+"""One to five of the six numbers of a MAC address; three name the maker of the NIC."""
 
 # dnsmasq, nginx, exports and ganesha.conf quote in four different ways: a path that needs quoting is refused.
 PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_+@=~.-]+)+")
@@ -62,6 +66,8 @@ def boot_plan(declared: Mapping[str, Any]) -> dict[str, Any]:
         if declared["http_port"] == HTTP_PORT
         else f"http://{address}:{declared['http_port']}"
     )
+    if declared["mac_prefixes"] and not allow_unknown:
+        raise ClusterError("mac_prefixes says which unknown nodes are allowed, but unknown_nodes is deny")
     loaders = {node["loader"] for node in nodes} | ({DEFAULT_LOADER} if allow_unknown else set())
     return {
         "network": str(subnet.network_address),
@@ -69,6 +75,8 @@ def boot_plan(declared: Mapping[str, Any]) -> dict[str, Any]:
         "url": url,
         "nodes": nodes,
         "pool": pool,
+        "pool_names": pool_names(pool, nodes) if allow_unknown else [],
+        "mac_masks": [mac_mask(prefix) for prefix in declared["mac_prefixes"]],
         "architectures": {name: asdict(kind) for name, kind in ARCHITECTURES.items()},
         "default_loader": DEFAULT_LOADER,
         "rules": boot_rules(loaders, url),
@@ -133,6 +141,32 @@ def plan_pool(declared: str, subnet: ipaddress.IPv4Network, server: str) -> dict
     if first <= ipaddress.IPv4Address(server) <= last:
         raise ClusterError(f"range: {declared} holds the boot server's own address {server}")
     return {"first": ends[0], "last": ends[1]}
+
+
+def pool_names(pool: Mapping[str, str] | None, nodes: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """What nodes without a declaration are called, by the address that they got: the name that the initrd gives them."""
+    if pool is None:
+        return []
+    first, last = (int(ipaddress.IPv4Address(pool[end])) for end in ("first", "last"))
+    if last - first >= LARGEST_POOL:
+        raise ClusterError(f"range: {last - first + 1} addresses for unknown nodes; at most {LARGEST_POOL}")
+    declared = {node["address"] for node in nodes}
+    addresses = [str(ipaddress.IPv4Address(number)) for number in range(first, last + 1)]
+    return [
+        {"name": f"node-{address.replace('.', '-')}", "address": address}
+        for address in addresses
+        if address not in declared
+    ]
+
+
+def mac_mask(prefix: object) -> str:
+    """``52:54:00`` -> ``52:54:00:*:*:*``, as dnsmasq wants it; raises ClusterError."""
+    text = str(prefix).strip().lower().replace("-", ":").rstrip(":")
+    if not MAC_PREFIX.fullmatch(text):
+        raise ClusterError(
+            f'mac_prefixes: "{prefix}" is no beginning of a MAC address: write one to five pairs of digits, 52:54:00'
+        )
+    return ":".join([*text.split(":"), *"*" * (5 - text.count(":"))])
 
 
 def plan_exports(

@@ -16,6 +16,8 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 
 COMPARED = ("cmdline", "root", "kernel", "image_id")
 """The answers that a declaration is compared with."""
+MAY_BE_EMPTY = ("image_id",)
+"""What a root that this collection has not made does not say."""
 
 
 def parse_answers(output: str, questions: Sequence[str]) -> dict[str, str]:
@@ -25,7 +27,11 @@ def parse_answers(output: str, questions: Sequence[str]) -> dict[str, str]:
         question, _space, text = line.partition(" ")
         if question in questions:
             answers[question] = text.strip()
-    missing = [question for question in (*COMPARED, *questions) if not answers.get(question)]
+    missing = [
+        question
+        for question in (*COMPARED, *questions)
+        if not answers.get(question) and not (question in MAY_BE_EMPTY and question in answers)
+    ]
     if missing:
         raise ClusterError(f"the node did not answer: {', '.join(dict.fromkeys(missing))}")
     return answers
@@ -35,12 +41,12 @@ def mismatches(answers: Mapping[str, str], declared: Mapping[str, Any]) -> list[
     """One sentence per answer that differs from ``declared``; an empty list is the proof.
 
     ``declared`` holds ``image_id``, ``kernel``, ``root_mode``, ``root`` (SERVER:/PATH) and ``parameters`` (a list),
-    all of which the node must show.
+    all of which the node must show; an empty ``image_id`` is not compared.
     """
     filesystem, source = (answers["root"].split() + [""])[:2]
     found = []
-    if answers["image_id"] != declared["image_id"]:
-        found.append(f"image id is {answers['image_id']}, declared {declared['image_id']}")
+    if declared["image_id"] and answers["image_id"] != declared["image_id"]:
+        found.append(f"image id is {answers['image_id'] or 'unknown'}, declared {declared['image_id']}")
     if answers["kernel"] != declared["kernel"]:
         found.append(f"kernel is {answers['kernel']}, declared {declared['kernel']}")
     if declared["root_mode"] == "nfs_ro":

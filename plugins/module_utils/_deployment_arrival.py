@@ -18,12 +18,12 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_logs import BootLogs, greeting
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_boot_entry import deployment_boot
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_evidence import console_end
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order import (
     DeploymentBoot,
     StepFailed,
@@ -36,7 +36,6 @@ LOGIN_SECONDS = 15.0
 SCAN_SECONDS = 30
 """For the handshakes of three kinds of keys: an emulated or busy machine takes more than ssh-keyscan's 5 s."""
 REFUSAL_SECONDS = 4.0
-CONSOLE_LINES = 12
 ASK = "cat /proc/sys/kernel/random/boot_id /proc/cmdline"
 
 ENVIRONMENT_ADVICE = {
@@ -170,15 +169,6 @@ def give_up(
     shown = [f"{one['stage']} after {one['seconds']:g} s: {one['evidence']}" for one in seen["timeline"]]
     raise StepFailed(
         f"it did not come into {what}: {reached} ({over})",
-        evidence=[*over.evidence, *shown, *console(work)],
+        evidence=[*over.evidence, *shown, *console_end(work.node.console)],
         advice=over.advice or advice.get(stage, str(seen["advice"])),
     ) from over
-
-
-def console(work: Work) -> list[str]:
-    """The last lines of the node's console, where a log of it lies on this host."""
-    with contextlib.suppress(OSError):
-        if work.node.console:
-            lines = Path(work.node.console).read_text("utf-8", "replace").splitlines()
-            return [f"console: {line}" for line in lines[-CONSOLE_LINES:] if line.strip()]
-    return []

@@ -133,6 +133,9 @@ fi
     if [ -n "$initrd" ]; then echo "  INITRD $initrd"; fi
     echo "  APPEND $words"
 } | put /boot/extlinux/extlinux.conf
+for path in "$kernel" ${initrd:+"$initrd"}; do # extlinux reads no file with holes, which many who make images leave for zeros
+    dd if="$root$path" of="$root$path" bs=1M conv=notrunc 2>/dev/null
+done
 extlinux --install "$root/boot/extlinux" 2>&1
 dd if="/lib/oneimage/boot/$sector" of="$disk" bs=440 count=1 conv=notrunc,fsync 2>/dev/null
 """

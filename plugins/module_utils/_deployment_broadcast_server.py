@@ -34,8 +34,8 @@ exit $code
 
 The kernel's own signal at a parent's death comes when the *thread* that started the child ends, and an engine's threads do.
 """
-START_SECONDS = 10.0
-STOP_SECONDS = 10.0
+START_SECONDS = 30.0
+STOP_SECONDS = 30.0
 TRIES = 50
 
 

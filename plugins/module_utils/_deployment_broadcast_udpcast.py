@@ -27,8 +27,11 @@ GATHER = 30
 """Seconds for which those that are there wait for the others; a node that is dead must not hold them up."""
 SILENCE = 10
 """Seconds without a packet after which a node gives up."""
-DROPPED_AFTER = 10
-"""Questions without an answer, about 0.7 s each, after which a node is taken for dead and no more waited for."""
+DROPPED_AFTER = 30
+"""Questions without an answer after which a node is taken for dead and no more waited for.
+
+udp-sender asks the first ten within milliseconds and then once a second: a node whose disk or processor is busy has 20 s.
+"""
 
 
 class UdpcastBroadcast:

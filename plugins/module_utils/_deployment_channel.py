@@ -31,6 +31,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_order
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
 SSH_FAILED = 255
+REFUSED = b"Permission denied ("
 """The exit code of ssh itself, for a connection that was refused, timed out or broke."""
 CONNECT_SECONDS = 10
 PERSIST_SECONDS = 60
@@ -61,15 +62,20 @@ OPTIONS: Sequence[str] = (
 )
 
 ALONE = """pid=/run/oneimage/script.pid; mkdir -p /run/oneimage
-if [ -s $pid ]; then kill -9 -"$(cat $pid)" 2>/dev/null; rm -f $pid; fi
+if [ -s $pid ]; then
+  old=$(cat $pid); kill -9 -"$old" 2>/dev/null
+  for second in 1 2 3 4 5 6 7 8 9 10; do kill -0 -"$old" 2>/dev/null || break; sleep 1; done
+fi
 script=$(dd bs="$1" count=1 iflag=fullblock 2>/dev/null)
-setsid /bin/sh -c 'echo $$ >"$0"; exec /bin/sh -c "$1"' $pid "$script"; code=$?
-rm -f $pid; exit $code"""
+case $script in *"$2") ;; *) echo 'only a part of the script came' >&2; exit 1 ;; esac
+setsid /bin/sh -c 'echo $$ >"$0"; /bin/sh -c "$1"; code=$?; rm -f "$0"; exit $code' $pid "$script"; exit $?"""
 """Runs a script in a session of its own, after what an engine that was killed, or ran out of time, left of another one.
 
-The script comes first on standard input: dropbear takes no command of more than 9000 bytes. The shell is named by its path,
-since busybox runs its own for a bare ``sh``, which then prefers its own tar to the one that is there.
+That has ten seconds to be gone, as what waits for a disk ends late. The script comes first on standard input: dropbear takes
+no command of more than 9000 bytes. Its last line says that it is whole: an engine can be killed while it sends it. The shell
+is named by its path, since busybox runs its own for a bare ``sh``, which then prefers its own tar to the one that is there.
 """
+LAST_LINE = "# whole"
 
 
 def make_key(path: Path, comment: str) -> str:
@@ -118,8 +124,8 @@ class SshChannel:
 
     def run(self, script: str, *, timeout: float, stdin: bytes | None = None) -> str:
         """Standard output of the shell script. Raises StepFailed with the end of its output."""
-        text = script.encode()
-        command = f"exec sh -c {shlex.quote(ALONE)} sh {len(text)}"
+        text = f"{script}\n{LAST_LINE}".encode()
+        command = alone(len(text))
         if not self.socket.exists() and self._listens(min(timeout, CONNECT_SECONDS)):
             with HANDSHAKES:
                 self._login(timeout)
@@ -141,7 +147,10 @@ class SshChannel:
         return output
 
     def answers(self, timeout: float) -> bool:
-        """Asked by a new connection, since an old one may lead to the system that ran before; scripts then share it."""
+        """Asked by a new connection, since an old one may lead to the system that ran before; scripts then share it.
+
+        A server that refuses the key is another system: it is not asked again.
+        """
         over = time.monotonic() + timeout
         self._forget()
         while True:
@@ -152,8 +161,9 @@ class SshChannel:
                 came = time.monotonic()
                 with HANDSHAKES:
                     over += time.monotonic() - came
-                    if self._login(over - time.monotonic()):
-                        return True
+                    done = self._login(over - time.monotonic())
+                if done and (done.returncode == 0 or REFUSED in done.stderr):
+                    return done.returncode == 0
             time.sleep(min(PAUSE, max(0.0, over - time.monotonic())))
 
     def _listens(self, timeout: float) -> bool:
@@ -161,10 +171,9 @@ class SshChannel:
             return True
         return False
 
-    def _login(self, timeout: float) -> bool:
+    def _login(self, timeout: float) -> subprocess.CompletedProcess[bytes] | None:
         """Open the connection that scripts share."""
-        done = self._ssh("true", timeout, b"")
-        return done is not None and done.returncode == 0
+        return self._ssh("true", timeout, b"")
 
     def _forget(self) -> None:
         if self.socket.exists():
@@ -188,6 +197,11 @@ class SshChannel:
             )
         except subprocess.TimeoutExpired:
             return None
+
+
+def alone(size: int) -> str:
+    """The command that runs a script of so many bytes, which begins standard input."""
+    return f"exec sh -c {shlex.quote(ALONE)} sh {size} {shlex.quote(LAST_LINE)}"
 
 
 def hang_up(path: Path) -> None:

@@ -69,7 +69,8 @@ RULES: Sequence[Rule] = (
         "the node's BMC did not do what it was told: check its address and account with node_power, state status",
     ),
     Rule(
-        r"No route to host|Connection (refused|timed out)|Network is unreachable|did not answer|no answer",
+        r"No route to host|Connection (refused|timed out|reset)|Network is unreachable|did not answer|no answer|not responding"
+        r"|cannot be reached|Broken pipe|closed by remote host",
         "the node does not answer: see its console, and whether its address is the declared one",
     ),
     Rule(

@@ -9,6 +9,7 @@
 | below the folder of deployments | is |
 |---|---|
 | ``ID/journal.jsonl`` | the journal |
+| ``ID/console-NODE.log`` | what the console of a node showed meanwhile |
 | ``ID/key``, ``key.pub`` | the one-time key, until all nodes are ok |
 | ``ID/served`` | the folder's name below the boot tree, which nobody can guess |
 | ``history.sqlite`` | all deployments |

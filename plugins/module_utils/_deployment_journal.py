@@ -173,6 +173,10 @@ def follow(progress: Progress, record: Mapping[str, Any]) -> None:
         progress.evidence.append(record["message"])
     if event == "outcome":
         progress.outcome = record["outcome"]
+        if record.get("micro"):
+            # a node that failed may have gone through the step that leads it back since then
+            progress.macro, progress.micro = record["macro"], record["micro"]
+            progress.implementation = record["implementation"]
         progress.message = record.get("message", "")
         progress.evidence = list(record.get("evidence", []))
         progress.advice = record.get("advice", "")

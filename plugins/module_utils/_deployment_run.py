@@ -28,6 +28,10 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_broad
     MICRO_STEPS as BROADCAST_STEPS,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_channel import Doors, make_key
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_console import (
+    kept_at,
+    kept_consoles,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_disk_steps import (
     MICRO_STEPS as DISK_STEPS,
 )
@@ -267,7 +271,8 @@ def carry_out(made: Deployment) -> None:
         served = made.folder.served(Path(made.options["boot"]["tree"]))
         source = publish_image(made.source, served)
         public = make_key(made.folder.key, f"oneimage deployment {made.id}")
-        lines = public.encode() + b"\n"
+        # the user's too: a node that failed boots the environment again, with nobody to send them
+        lines = "".join(f"{key.strip()}\n" for key in (public, *made.options["keys"])).encode()
         write_file(served / "authorized_keys", lines)
         check_served(f"{base_url(made.options)}/{SERVED}/{served.name}/authorized_keys", lines)
         order = make_order(made, source, served)
@@ -285,7 +290,8 @@ def carry_out(made: Deployment) -> None:
                 journal.write("outcome", node=name, outcome="discarded", message=message)
             history.record(made.folder.history, read_state(made.folder.journal))
             tools = Tools(MICRO_STEPS, journal, doors.channel, make_broadcast)
-            with ended_by_signal(made.id):
+            nodes = [node for node in made.plan.nodes if node.name in made.starts]
+            with ended_by_signal(made.id), kept_consoles(made.folder.path, nodes):
                 Engine(made.plan, order, tools).run(made.starts)
             journal.write("end")
         finally:
@@ -413,9 +419,12 @@ def result(made: Deployment) -> dict[str, Any]:
 def report(made: Deployment, node: Target) -> dict[str, Any]:
     """What became of one node."""
     if node.name in made.discarded:
-        return {**tables(Progress()), "outcome": "discarded", "message": made.discarded[node.name]}
+        told = {"console": None, "outcome": "discarded", "message": made.discarded[node.name]}
+        return {**tables(Progress()), **told}
     progress = made.state.nodes.get(node.name, Progress())
-    return {**tables(progress), "outcome": progress.outcome or None}
+    kept = kept_at(made.folder.path, node)
+    console = {"console": str(kept) if kept.is_file() else None}
+    return {**tables(progress), **console, "outcome": progress.outcome or None}
 
 
 def tables(progress: Progress) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._kernel_image imp
     RELEASE_AT,
     SECTOR,
 )
-from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import DEEPEST_LINK
+from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import follow
 
 HEAD = 64 << 10
 """Bytes of a file that are read: a kernel's header, an ELF header, os-release."""
@@ -70,31 +70,6 @@ class Reader(Protocol):
         """The first ``HEAD`` bytes of a regular file, links followed; None where there is none."""
 
 
-def resolve(path: str, link: Callable[[str], str | None]) -> str | None:
-    """``path`` with all links followed as a chroot would; ``link`` gives the target of a path that is a link.
-
-    None where the links turn in circles.
-    """
-    pending = [part for part in path.split("/") if part not in ("", ".")]
-    resolved: list[str] = []
-    links = 0
-    while pending:
-        part = pending.pop(0)
-        if part == "..":
-            resolved = resolved[:-1]
-            continue
-        target = link("/" + "/".join([*resolved, part]))
-        if target is None:
-            resolved.append(part)
-            continue
-        links += 1
-        if links > DEEPEST_LINK:
-            return None
-        resolved = [] if target.startswith("/") else resolved
-        pending = [piece for piece in target.split("/") if piece not in ("", ".")] + pending
-    return "/" + "/".join(resolved)
-
-
 class TreeReader:
     """A root that is a folder of this host."""
 
@@ -102,7 +77,7 @@ class TreeReader:
         self.root = root
 
     def real(self, path: str) -> str | None:
-        return resolve(path, self.target)
+        return follow(path, self.target)
 
     def place(self, path: str) -> Path | None:
         resolved = self.real(path)

@@ -21,7 +21,7 @@ from typing import Any
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
 from ansible_collections.oneimage.cluster.plugins.module_utils._image_facts import HEAD as FILE_HEAD
-from ansible_collections.oneimage.cluster.plugins.module_utils._image_facts import Reader, resolve
+from ansible_collections.oneimage.cluster.plugins.module_utils._image_facts import Reader
 
 HEAD = 0x10000 + 0x1000
 """Bytes from the start that tell every file system we know; btrfs has its superblock at 64 KiB."""
@@ -41,6 +41,7 @@ CONFIGURATIONS = (
 NAMED_FILE = re.compile(
     r"^\s*(?:linux(?:16|efi)?|kernel|initrd(?:16|efi)?|image)[ \t=]+(?:\([^)]*\))?(/\S+)", re.MULTILINE
 )
+from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import follow
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class ExtReader:
         return target.decode("utf-8", "surrogateescape")
 
     def real(self, path: str) -> str | None:
-        return resolve(path, self.target)
+        return follow(path, self.target)
 
     def names(self, folder: str) -> list[str]:
         real = self.real(folder)

@@ -27,7 +27,6 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._image_facts impo
     KERNEL_NAME,
     PROGRAMS,
     RELEASES,
-    resolve,
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._image_filesystem import (
     HEAD as FILE_SYSTEM_HEAD,
@@ -49,6 +48,7 @@ FOLDERS = re.compile(
 )
 HEADED = re.compile("|".join([*(re.escape(path[1:]) for path in (*PROGRAMS, *RELEASES)), FOLDERS.pattern]))
 """Members whose first bytes are kept, at their real places too: /bin/sh may be usr/bin/dash."""
+from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import follow
 
 
 @dataclass
@@ -63,7 +63,7 @@ class TarContent:
     members: int = 0
 
     def real(self, path: str) -> str | None:
-        return resolve(path, lambda name: self.links.get(name[1:]))
+        return follow(path, lambda name: self.links.get(name[1:]))
 
     def names(self, folder: str) -> list[str]:
         real = self.real(folder)
@@ -141,7 +141,11 @@ def opened(path: Path) -> Iterator[tuple[str, Counted, bytes]]:
                 raise ClusterError(f"{path} is no regular file")
             compression = _image_compress.recognise(file.read(8))
             file.seek(0)
-            with row([Stage(_image_compress.decompressor(compression))], stdin=file) as output:
+            try:
+                argv = _image_compress.decompressor(compression)
+            except ClusterError as error:
+                raise ClusterError(f"{path}: {error}") from error
+            with row([Stage(argv)], stdin=file) as output:
                 head = Counted(b"", output).read(FILE_SYSTEM_HEAD)
                 stream = Counted(head, output)
                 yield compression, stream, head

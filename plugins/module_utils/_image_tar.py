@@ -30,7 +30,7 @@ TAR = (
     "--sparse-version=0.0",
     # tar's own names hold its process number too; times of access and change differ between equal trees
     "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
-    # 64 KiB, what a pipe takes at once
+    # 64 KiB at once
     "--blocking-factor=128",
     "--totals",
     # what is gone when tar comes to it is told apart from other failures by ``restless``

@@ -116,10 +116,9 @@ set_identity() { # a name, resolvers and a machine-id of this node's own in the 
     printf '%s' "$mac" | md5sum | cut -c 1-32 | own_file "$1" /etc/machine-id
     # systemd would write a machine-id that is mounted over its file through to the root of all nodes
     mkdir -p /run/systemd/system && ln -sf /dev/null /run/systemd/system/systemd-machine-id-commit.service
-    if [ -n "$node_name" ]; then
-        hostname "$node_name"
-        echo "$node_name" | own_file "$1" /etc/hostname
-    fi
+    node_name=${node_name:-node-$(echo "$address" | tr . -)} # that of a machine which nobody declared
+    hostname "$node_name"
+    echo "$node_name" | own_file "$1" /etc/hostname
     [ -z "$resolvers" ] || {
         [ -z "$domain" ] || echo "search $domain"
         for resolver in $resolvers; do echo "nameserver $resolver"; done

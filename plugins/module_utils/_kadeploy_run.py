@@ -11,12 +11,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
+from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_evidence import console_end
 from ansible_collections.oneimage.cluster.plugins.module_utils._deployment_plan import least
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
+from ansible_collections.oneimage.cluster.plugins.module_utils._kadeploy_console import (
+    check_consoles,
+    kept_at,
+    kept_consoles,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._kadeploy_sites import (
     anonymous,
     assign,
@@ -102,7 +108,12 @@ def apply(options: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
         leave_powered(prepared, options["state"])
     if check_mode:
         return predicted(prepared)
-    carry_out(prepared, options)
+    with ExitStack() as stack:
+        if options["consoles"]:
+            stack.enter_context(kept_consoles(options["consoles"], consoles(prepared.jobs)))
+        carry_out(prepared, options)
+    if options["consoles"]:
+        show_consoles(prepared.outcomes, options["consoles"])
     return result(prepared, nodes, wanted, options["breakpoint"] is not None)
 
 
@@ -144,6 +155,8 @@ def prepare(options: Mapping[str, Any], nodes: list[str], check_mode: bool) -> P
             continue
         try:
             order = order_of(options, site, servers[site.name], prepared)
+            if options["consoles"]:
+                check_consoles(options["consoles"], site.console(homes[site.name][0]))
             prepared.jobs.append(Job(site, order, homes[site.name]))
         except ClusterError as error:
             faults.append(f"site {site.name}: {error}")
@@ -154,6 +167,19 @@ def prepare(options: Mapping[str, Any], nodes: list[str], check_mode: bool) -> P
     if faults:
         raise ClusterError(f"{'; '.join(faults)}; nothing was started anywhere")
     return prepared
+
+
+def consoles(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """The argv that shows each node's console, of the sites that show any."""
+    return {node: job.site.console(node) for job in jobs for node in job.nodes}
+
+
+def show_consoles(outcomes: Mapping[str, Outcome], folder: str) -> None:
+    """Name the logs that were kept, and show the end of those of nodes on which it failed."""
+    for node, found in outcomes.items():
+        if found.attempts:
+            found.console = str(kept_at(folder, node))
+            found.evidence = console_end(found.console) if found.outcome in ("ko", "missing") else []
 
 
 def order_of(options: Mapping[str, Any], site: Site, server: Mapping[str, Any], prepared: Prepared) -> Order:

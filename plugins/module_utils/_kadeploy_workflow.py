@@ -70,6 +70,8 @@ class Outcome:
     message: str = ""
     attempts: int = 0
     wid: str | None = None
+    console: str | None = None
+    evidence: list[str] = field(default_factory=list)
     again: bool = False
 
     def public(self) -> dict[str, Any]:
@@ -127,6 +129,10 @@ class Site(ABC):
     @abstractmethod
     def statistics(self, filters: Mapping[str, str]) -> str:
         """CSV of what was done; ``filters``: operation, wid, date_min, date_max."""
+
+    @abstractmethod
+    def console(self, node: str) -> list[str]:
+        """The argv that shows the node's console on a terminal; raises ClusterError where there is none."""
 
     @abstractmethod
     def start(self, order: Order, nodes: Sequence[str]) -> Running:

@@ -116,6 +116,9 @@ class ClientSite(Site):
         options = [word for key, value in filters.items() for word in (names[key], value)]
         return self.run("kastat3", "read its statistics", "--all", *options)
 
+    def console(self, node: str) -> list[str]:
+        return [*self.argv("kaconsole3"), "--machine", node]
+
     def start(self, order: Order, nodes: Sequence[str]) -> Running:
         return ClientRunning(self, order, nodes)
 

@@ -122,6 +122,9 @@ class RestSite(Site):
         operation = filters.get("operation")
         return self.rest.csv(f"/stats/{operation}" if operation else "/stats", "read its statistics", query)
 
+    def console(self, node: str) -> list[str]:
+        raise ClusterError("consoles: its REST API shows none; give the server without url, for its commands")
+
     def start(self, order: Order, nodes: Sequence[str]) -> Running:
         method, route = ROUTES[order.operation]
         what = f"start the {order.operation} of {len(nodes)} nodes"

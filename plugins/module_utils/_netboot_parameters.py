@@ -171,15 +171,14 @@ def parameters_image(boot: Boot) -> Iterator[Finding]:
         if {"IMAGE_ID", "IMAGE_VERSION"} <= set(facts)
         else None
     )
-    if image and image != held:
-        says = (
-            f"says that it is {held}"
-            if held
-            else "does not say which image it is (IMAGE_ID in /etc/os-release)"
+    if image and held is None:  # a root that was not made here, such as that of an old distribution
+        problem = (
+            f"is {image}, the root {boot.root} does not say which image it is (IMAGE_ID in /etc/os-release)"
         )
-        yield wrong(
-            "oneimage.image", f"is {image}, the root {boot.root} {says}", "name the image that the root is of"
-        )
+        yield warning("parameters-image", "oneimage.image=", problem, "see to it that no other root is meant")
+    elif image and image != held:
+        problem = f"is {image}, the root {boot.root} says that it is {held}"
+        yield wrong("oneimage.image", problem, "name the image that the root is of")
 
 
 def parameters_consoles(boot: Boot) -> Iterator[Finding]:

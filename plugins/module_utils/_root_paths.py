@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
@@ -17,10 +18,10 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._error import Clu
 DEEPEST_LINK = 40
 
 
-def inside(root: Path, path: str) -> Path:
-    """Where ``path`` lies when ``root`` is /.
+def follow(path: str, link: Callable[[str], str | None]) -> str | None:
+    """``path`` with all links followed as a chroot would; ``link`` gives the target of a path that is a link.
 
-    Links in its folders are followed as a chroot would; the last part is not followed, so that it can be replaced.
+    None where the links turn in circles.
     """
     pending = [part for part in path.split("/") if part not in ("", ".")]
     resolved: list[str] = []
@@ -30,17 +31,34 @@ def inside(root: Path, path: str) -> Path:
         if part == "..":
             resolved = resolved[:-1]
             continue
-        here = root.joinpath(*resolved, part)
-        if pending and here.is_symlink():
-            links += 1
-            if links > DEEPEST_LINK:
-                raise ClusterError(f"{path} in {root}: too many links")
-            target = os.readlink(here)
-            resolved = [] if target.startswith("/") else resolved
-            pending = [piece for piece in target.split("/") if piece not in ("", ".")] + pending
-        else:
+        target = link("/" + "/".join([*resolved, part]))
+        if target is None:
             resolved.append(part)
-    return root.joinpath(*resolved)
+            continue
+        links += 1
+        if links > DEEPEST_LINK:
+            return None
+        resolved = [] if target.startswith("/") else resolved
+        pending = [piece for piece in target.split("/") if piece not in ("", ".")] + pending
+    return "/" + "/".join(resolved)
+
+
+def inside(root: Path, path: str) -> Path:
+    """Where ``path`` lies when ``root`` is /.
+
+    Links in its folders are followed as a chroot would; the last part is not followed, so that it can be replaced.
+    """
+
+    def link(name: str) -> str | None:
+        here = root / name[1:]
+        return os.readlink(here) if here.is_symlink() else None
+
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    last = parts.pop() if parts and parts[-1] != ".." else ""
+    resolved = follow("/".join(parts), link)
+    if resolved is None:
+        raise ClusterError(f"{path} in {root}: too many links")
+    return root / resolved[1:] / last
 
 
 def exists(root: Path, path: str) -> bool:

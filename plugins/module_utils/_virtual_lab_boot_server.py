@@ -204,6 +204,8 @@ def run_command(lab: Lab, server: BootServer, image: str) -> list[str]:
     ]
     options += ["--tmpfs", "/run", "--tmpfs", "/tmp", "--network", f"ns:{NAMESPACES / lab.boot_namespace}"]
     options += ["--cap-add", CAPABILITIES, "--volume", f"{lab.storage}:{lab.storage}"]
+    consoles = lab.directory / "nodes"
+    options += ["--volume", f"{consoles}:{consoles}:ro"]
     mounts = {
         "authorized_keys": "/root/.ssh/authorized_keys",
         "ssh_host_ed25519_key": "/etc/ssh/ssh_host_ed25519_key",
@@ -239,7 +241,8 @@ def has_capability(number: int) -> bool:
 
 def start_container(lab: Lab, server: BootServer, command: Sequence[str]) -> None:
     """Run the container and wait until it takes connections."""
-    lab.storage.mkdir(parents=True, exist_ok=True)
+    for folder in (lab.storage, lab.directory / "nodes"):
+        folder.mkdir(parents=True, exist_ok=True)
     run(command, timeout=TIMEOUT)
     wait_for_ssh(lab, server)
 

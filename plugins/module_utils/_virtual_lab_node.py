@@ -172,8 +172,10 @@ def firmware_arguments(node: Node, directory: Path) -> list[str]:
         return ["-boot", "reboot-timeout=5000", "-device", nic]
     code = f"if=pflash,format=raw,unit=0,readonly=on,file={OVMF_CODE}"
     variables = f"if=pflash,format=raw,unit=1,file={directory}/vars.fd"
+    # The lab has no IPv6: OVMF would look for it for a minute and a half whenever a node shall boot its disk.
+    only = ["-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n"]
     # No option ROM: OVMF boots with its own PXE as real UEFI machines do, not with QEMU's iPXE.
-    return ["-drive", code, "-drive", variables, "-device", f"{nic},romfile="]
+    return ["-drive", code, "-drive", variables, *only, "-device", f"{nic},romfile="]
 
 
 def disk_arguments(node: Node, directory: Path) -> list[str]:

@@ -156,7 +156,9 @@ options:
               boot_disk: {description: Has it boot from its disk next time., type: list, elements: str}
               boot_bios: {description: Has it enter its firmware setup next time., type: list, elements: str}
       console:
-        description: A file on this host with its console's output. Its last lines are evidence when the node fails.
+        description:
+          - A file on this host with its console's output. Its last lines are evidence when the node fails.
+          - What is added to it during the deployment is kept with the journal.
         type: str
         default: ""
       facts:
@@ -240,12 +242,14 @@ options:
       BroadcastEnv: *steps
       BootNewEnv: *steps
   broadcast:
-    description: How the image goes to the nodes. V(auto) goes by their number. Nodes that it fails get it by HTTP.
+    description:
+      - How the image goes to the nodes. V(auto) goes by their number. Nodes that it fails get it by HTTP.
+      - O(steps.BroadcastEnv) goes before it.
     type: str
     choices: [auto, http, chain, bittorrent, udpcast]
     default: auto
   kexec:
-    description: Whether nodes enter the deployed system by kexec, without their firmware.
+    description: Whether nodes enter the deployed system by kexec, without their firmware. O(steps.BootNewEnv) goes before it.
     type: bool
     default: false
   wave:
@@ -449,6 +453,10 @@ nodes:
     micro: {description: The micro-step., type: str, sample: wait_reboot}
     message: {description: What happened., type: str, sample: "it did not come into its deployed system"}
     evidence: {description: The lines that show it., type: list, elements: str, sample: ["console: error: no such device"]}
+    console:
+      description: What its console showed meanwhile. Null without a log.
+      type: str
+      sample: /srv/oneimage/deployments/d1/console-node1.log
     advice: {description: What to do about it., type: str, sample: check that the node's declared firmware is what it boots with}
     seconds:
       description: Seconds by macro-step.

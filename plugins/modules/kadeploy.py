@@ -11,8 +11,8 @@ short_description: Deploy, reboot and switch nodes of sites that run Kadeploy
 version_added: 0.1.0
 author: The oneimage.cluster founders (@oneimage)
 description:
-  - Drives C(kadeploy3), C(kareboot3) and C(kapower3) of one or several sites in one call, through their REST APIs or the
-    commands.
+  - Drives C(kadeploy3), C(kareboot3), C(kapower3) and C(kaconsole3) of one or several sites in one call, through their REST
+    APIs or the commands.
   - Tells for every node what became of it, V(ok), V(ko) with the step and its error, V(brk) (it stopped at O(breakpoint)),
     V(discarded) (another deployment works on it) or V(missing) (Kadeploy says nothing about it). Kadeploy's own exit codes, lists
     of nodes and statistics do not tell these apart.
@@ -145,6 +145,12 @@ options:
     description: Whether nodes that another operation works on are taken all the same.
     type: bool
     default: false
+  consoles:
+    description:
+      - A folder that exists, in which C(kaconsole3) keeps what the nodes' consoles show meanwhile, as C(console-NODE.log). Each
+        run begins them anew.
+      - Without O(servers[].url) only, since Kadeploy's REST API shows no consoles.
+    type: path
   retries:
     description: How often the operation is done again on nodes that are V(ko) or V(missing). Never on others.
     type: int
@@ -195,6 +201,7 @@ EXAMPLES = r"""
     nodes: [node-1.site1.example.org]
     description: "{{ lookup('ansible.builtin.file', 'mine.yml') | from_yaml }}"
     key: /home/alice/.ssh/id_ed25519.pub
+    consoles: /home/alice/consoles
     breakpoint: BroadcastEnv:manage_user_post_install
 
 - name: Go on from there, with kexec and a hard reboot as its fallback
@@ -244,6 +251,15 @@ nodes:
     message: {description: What Kadeploy says., type: str, sample: "mkfs: mock failure"}
     attempts: {description: How often it was tried. 0 if it was left alone., type: int, sample: 2}
     wid: {description: Kadeploy's id of the last operation., type: str, sample: D-911a082f-7751-4909-8e74-5b576d8f777d}
+    console:
+      description: The log of its console, with O(consoles).
+      type: str
+      sample: /home/alice/consoles/console-node-4.site1.example.org.log
+    evidence:
+      description: The last lines of that log, if it failed.
+      type: list
+      elements: str
+      sample: ["console: Kernel panic - not syncing: VFS: Unable to mount root fs"]
 ok:
   description: Nodes on which all went well.
   type: list
@@ -331,6 +347,7 @@ def main() -> None:
             "pxe_profile": {"type": "str"},
             "check_destructive": switch,
             "force": switch,
+            "consoles": {"type": "path"},
             "retries": {"type": "int", "default": 0},
             "min_ok": {"type": "str", "default": "100%"},
             "timeout": {"type": "float", "default": 7200},

@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._kconfig import Rule, parse_rules
+from ansible_collections.oneimage.cluster.plugins.plugin_utils._yaml_file import read_yaml
 
 SHIPPED = Path(__file__).resolve().parents[2] / "profiles" / "kernel"
 SUFFIXES = (".yml", ".yaml")
@@ -71,12 +70,7 @@ def walk(name: str, known: Mapping[str, Path], seen: set[str], chain: tuple[str,
 
 
 def read_profile(path: Path) -> Mapping[str, Any]:
-    try:
-        profile = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClusterError(f"cannot read the kernel profile {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ClusterError(f"kernel profile {path} is no YAML: {' '.join(str(error).split())}") from error
+    profile = read_yaml(path, "kernel profile")
     if not isinstance(profile, Mapping) or not (profile.get("includes") or profile.get("rules")):
         raise ClusterError(f"kernel profile {path} holds neither includes nor rules")
     foreign = sorted(set(map(str, profile)) - FIELDS)

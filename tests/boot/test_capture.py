@@ -19,7 +19,7 @@ from typing import Any
 import package_archive
 import pytest
 import tree_compare
-from conftest import declared
+from conftest import NEEDLESS, declared
 from playbook_run import changes, play, stats
 from testinfra.host import Host
 
@@ -95,6 +95,7 @@ def words(lab: Path, proxy: tuple[str, Path]) -> list[str]:
         "packages": [package_archive.NAME],
         "users": [{**USER, "authorized_keys": [KEY]}],
         "files": [MOTD],
+        "exclude": NEEDLESS,
     }
     extra = {f"environment_{name}": value for name, value in variables.items()}
     return ["--limit", chosen()["inventory_hostname"], "--extra-vars", json.dumps(extra)]

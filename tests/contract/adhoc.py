@@ -1,4 +1,4 @@
-"""Run one task through Ansible itself, for the modules whose action plugins work on the controller first."""
+"""Run one task, or a playbook, through Ansible itself: action plugins and roles work on the controller first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
-    "ANSIBLE_COLLECTIONS_PATH": str(Path(__file__).parents[2] / ".collections"),
+    "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
     "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
     "ANSIBLE_NOCOLOR": "true",
     "ANSIBLE_FORCE_COLOR": "false",
@@ -33,3 +34,22 @@ def run_task(module: str, options: dict[str, Any], folder: Path) -> dict[str, An
     assert arrow, done.stdout + done.stderr
     result: dict[str, Any] = json.JSONDecoder().raw_decode(text)[0]
     return result
+
+
+def run_playbook(
+    playbook: str, inventory: str, variables: dict[str, Any], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``playbook`` (relative to the checkout) to its end, with what it prints on standard output alone."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "ansible", "playbook", playbook),
+            *("-i", inventory, "-e", json.dumps(variables), *arguments),
+        ],
+        cwd=CHECKOUT,
+        env={**os.environ, **ENVIRONMENT, "ANSIBLE_SHOW_CUSTOM_STATS": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )

@@ -7,21 +7,28 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from module_server import ModuleServer
 
 Run = Callable[..., "dict[str, Any]"]
 MODULE = "ansible_collections.oneimage.cluster.plugins.modules."
+
+
+def arguments(options: dict[str, Any], check: bool, diff: bool) -> str:
+    """What Ansible writes to a module's standard input."""
+    return json.dumps(
+        {"ANSIBLE_MODULE_ARGS": {**options, "_ansible_check_mode": check, "_ansible_diff": diff}}
+    )
 
 
 def start_module(
     name: str, options: dict[str, Any], check: bool = False, diff: bool = True
 ) -> subprocess.Popen[str]:
     """Start module ``name``; its JSON result comes on standard output. For the tests that kill it on the way."""
-    arguments = {**options, "_ansible_check_mode": check, "_ansible_diff": diff}
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE + name],
         stdin=subprocess.PIPE,
@@ -32,19 +39,26 @@ def start_module(
         start_new_session=True,
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+    process.stdin.write(arguments(options, check, diff))
     process.stdin.close()
     process.stdin = None
     return process
 
 
+@pytest.fixture(scope="session")
+def module_server() -> Iterator[ModuleServer]:
+    server = ModuleServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def module() -> Run:
+def module(module_server: ModuleServer) -> Run:
     """``module("boot_entry", {...}, check=False) -> result``; a failed module has ``failed: True`` and ``msg``."""
 
     def run(name: str, options: dict[str, Any], check: bool = False, diff: bool = True) -> dict[str, Any]:
-        process = start_module(name, options, check, diff)
-        out, err = process.communicate(timeout=1800)
+        text = arguments(options, check, diff)
+        out, err = module_server.run(MODULE + name, text, timeout=1800)
         assert out.strip(), f"{name} printed no result: {err}"
         result = json.loads(out)
         assert "Traceback" not in err + str(result.get("msg", "")), err

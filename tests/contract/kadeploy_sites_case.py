@@ -20,7 +20,7 @@ from kadeploy_case import ME, REAL, STAND_INS, Settings, serve, wrapper
 
 REAL_NODES = [name for name in os.environ.get("KADEPLOY_TEST_NODES", "").split(",") if name]
 REAL_ENVIRONMENT = os.environ.get("KADEPLOY_TEST_ENVIRONMENT", "")
-PROGRAMS = ("kadeploy3", "kareboot3", "kapower3", "kanodes3", "kastat3")
+PROGRAMS = ("kadeploy3", "kareboot3", "kapower3", "kaconsole3", "kanodes3", "kastat3")
 
 
 @dataclass

@@ -71,7 +71,7 @@ def server(authorized: Server | None = None) -> Iterator[Server]:
     try:
         for name in ("host_key", "user_key"):
             argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-            subprocess.run(argv, check=True, timeout=30)
+            subprocess.run(argv, check=True, timeout=90)
         keys = [one.folder / "user_key.pub" for one in (authorized,) if one] + [folder / "user_key.pub"]
         (folder / "authorized_keys").write_text("".join(key.read_text() for key in keys))
         port = free_port()
@@ -85,7 +85,7 @@ def server(authorized: Server | None = None) -> Iterator[Server]:
             process = subprocess.Popen(
                 in_machine(folder, [SSHD, "-D", "-e", "-f", str(folder / "config")]), stderr=log
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -113,7 +113,7 @@ def in_machine(folder: Path, argv: list[str]) -> list[str]:
     / is, and programs may be added in ``folder/local``.
     """
     openssl = ["openssl", "passwd", "-6", PASSWORD]
-    coded = subprocess.run(openssl, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    coded = subprocess.run(openssl, check=True, capture_output=True, text=True, timeout=90).stdout.strip()
     root = folder / "root"
     root.mkdir()
     subprocess.run(["cp", "-a", "/etc", root], check=True, timeout=60)
@@ -187,7 +187,8 @@ def start_play(
         text=True,
         cwd=folder,
         start_new_session=True,
-        env={**os.environ, **ENVIRONMENT, **(environment or {})},
+        # Ansible leaves it to its end, or to a buffer that is full, when a pipe shows what it prints
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **ENVIRONMENT, **(environment or {})},
     )
 
 

@@ -124,10 +124,12 @@ def boot(
     try:
         for _try in range(SECONDS * 2):
             shown = ESCAPES.sub(b"", console.read_bytes())
-            asked = b"".join(b"\nasked " + name for name in READ_REQUEST.findall(packets.read_bytes()))
-            found = re.search(wanted + rb"[^\r\n]*(?=[\r\n])", shown + asked + b"\n")
-            if found:
-                return (found.group() if found.end() <= len(shown) else asked).decode()
+            asked = b"".join(b"asked " + name + b"\n" for name in READ_REQUEST.findall(packets.read_bytes()))
+            # a line that has ended: the console may have been read in the middle of one
+            if found := re.search(wanted + rb"[^\r\n]*(?=[\r\n])", shown):
+                return found.group().decode()
+            if re.search(wanted, asked):
+                return asked.decode()
             assert machine.poll() is None, machine.stderr.read().decode() if machine.stderr else ""
             time.sleep(0.5)
     finally:

@@ -35,7 +35,8 @@ def start(tmp_path: Path) -> Start:
             **settings,
         }
         return subprocess.Popen(
-            ["sh", str(SCRIPT), *words],
+            # what was started aside ignores SIGINT, and no shell can undo that
+            ["env", "--default-signal=INT", "sh", str(SCRIPT), *words],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,6 +86,14 @@ def test_a_job_that_is_cancelled_while_it_deploys_gives_the_nodes_back(
     job.send_signal(number)
     job.communicate(timeout=60)
     assert job.returncode == code
+    assert played(tmp_path) == ALL
+
+
+def test_a_job_that_is_cancelled_as_its_deployment_starts(start: Start, tmp_path: Path) -> None:
+    """The deployment's first deed is to have the job cancelled, which may not yet know whom it started."""
+    job = start("mine", deploying="kill -TERM $PPID; exec sleep 300")
+    job.communicate(timeout=60)  # what still ran would hold its output open
+    assert job.returncode == 143
     assert played(tmp_path) == ALL
 
 

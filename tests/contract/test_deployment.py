@@ -149,6 +149,24 @@ def test_per_node_truth_and_a_rerun_for_the_failed_only(module: Run, case: Case)
     assert len(case.ran("n1")) == done and (case.folder / "ko").read_text() == ""
 
 
+def test_a_node_that_failed_can_be_looked_at(module: Run, case: Case) -> None:
+    console = case.folder / "console"
+    console.write_text("of another boot\n")
+    case.fault("n2-create_partition_table", f"echo panic >>{console}; exit 1\n")
+    options = case.options(id="d", keys=["ssh-ed25519 AAAA mine"])
+    options["nodes"][1]["console"] = str(console)
+    result = module("deployment", options)
+    assert result["ko"] == ["n2"] and result["nodes"]["n1"]["console"] is None
+    one = result["nodes"]["n2"]
+    assert one["evidence"][-1] == "console: panic"
+    kept = Path(one["console"])
+    assert set(kept.read_text().split()) == {"panic"} and kept.is_relative_to(case.deployments / "d")
+    # it boots the deployment environment again, which fetches who may come in
+    (served,) = (case.folder / "boot" / "deployments").iterdir()
+    own = Path(result["key"]).with_suffix(".pub").read_text()
+    assert (served / "authorized_keys").read_text() == f"{own}ssh-ed25519 AAAA mine\n"
+
+
 @pytest.mark.parametrize(("wanted", "fails"), [("75%", True), ("2", False)])
 def test_failed_only_when_fewer_than_wanted_are_ok(module: Run, case: Case, wanted: str, fails: bool) -> None:
     case.fail("n2-sync")

@@ -47,7 +47,7 @@ def test_it_ends_that_one_and_no_other(module: Any, hold: Hold, tmp_path: Path) 
     mine, other = hold("job-1"), hold("job-2")
     result = module("deployment_stop", {"id": "job-1", "deployments": str(tmp_path)})
     assert (result["changed"], result["stopped"]) == (True, True)
-    assert mine.wait(timeout=10) == -15
+    assert mine.wait(timeout=90) == -15
     assert other.poll() is None
     assert not module("deployment_stop", {"id": "job-1", "deployments": str(tmp_path)})["changed"]
 
@@ -55,7 +55,7 @@ def test_it_ends_that_one_and_no_other(module: Any, hold: Hold, tmp_path: Path) 
 def test_one_that_does_not_listen_is_killed(module: Any, hold: Hold, tmp_path: Path) -> None:
     mine = hold("job-1", "deaf")
     assert module("deployment_stop", {"id": "job-1", "deployments": str(tmp_path), "timeout": 1})["changed"]
-    assert mine.wait(timeout=10) == -9
+    assert mine.wait(timeout=90) == -9
 
 
 def test_a_check_foresees_it_and_ends_nothing(module: Any, hold: Hold, tmp_path: Path) -> None:

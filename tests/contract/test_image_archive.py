@@ -403,7 +403,7 @@ def test_kill_leaves_an_old_pair_or_a_new_one_and_no_trace(
     children = descendants(process.pid)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "a child outlived the module"
         time.sleep(0.01)
@@ -419,8 +419,10 @@ def test_kill_leaves_an_old_pair_or_a_new_one_and_no_trace(
 
 
 def descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    found = [int(word) for word in children.read_text().split()] if children.exists() else []
+    try:
+        found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [*found, *(deeper for child in found for deeper in descendants(child))]
 
 

@@ -421,7 +421,7 @@ def running(command: str) -> bool:
 
 
 def wait_for(condition: Any, message: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < deadline, message
         time.sleep(0.05)

@@ -355,3 +355,28 @@ def test_a_playbook_that_reads_the_inventory_again_stops_when_the_job_is_over(tm
     assert done.returncode == 4, done.stdout + done.stderr
     assert "is the reservation over?" in done.stderr
     assert "went on" not in done.stdout
+
+
+def test_machines_that_joined_by_themselves(tmp_path: Path) -> None:
+    """They are nobody's reservation: without sources there is none, so that declared nodes stay free to be powered."""
+    (tmp_path / "dnsmasq.leases").write_text(
+        "0 52:54:00:77:02:01 10.77.0.100 * 01:52:54:00:77:02:01\n0 52:54:00:77:01:01 10.77.0.11 node1 *\n"
+    )
+    leases = [{"file": "dnsmasq.leases", "range": "10.77.0.100-10.77.0.109"}]
+    found = inventory_of(declare(tmp_path, leases=leases, user="root", compose={"node_session": "2"}))
+    assert found["joined"]["hosts"] == ["node-10-77-0-100"]
+    assert "reserved" not in found and "nodes" not in found
+    variables = found["_meta"]["hostvars"]["node-10-77-0-100"]
+    assert variables["ansible_host"] == variables["node_address"] == "10.77.0.100"
+    assert variables["node_mac"] == "52:54:00:77:02:01"
+    assert (variables["ansible_user"], variables["node_session"]) == ("root", 2)
+
+    both = inventory_of(declare(tmp_path, {"nodes": "n[1-2]"}, leases=leases))
+    assert both["reserved"]["hosts"] == both["nodes"]["hosts"] == ["n1", "n2"]
+    assert both["joined"]["hosts"] == ["node-10-77-0-100"]
+
+    (tmp_path / "dnsmasq.leases").write_text("")
+    assert "joined" not in inventory_of(declare(tmp_path, leases=leases))
+    (tmp_path / "dnsmasq.leases").unlink()
+    assert "does not exist" in refusal(declare(tmp_path, leases=leases))
+    assert "no source gives a node" in refusal(declare(tmp_path))

@@ -65,7 +65,7 @@ def test_ok_nodes_with_their_workflow(module: Run, one: Site) -> None:
     assert result["wids"] == [started["wid"]] and result["nodes"][one.node(1)]["wid"] == started["wid"]
     assert result["nodes"][one.node(1)] == {
         **{"site": "site1", "outcome": "ok", "macro": None, "micro": None, "message": "", "attempts": 1},
-        "wid": started["wid"],
+        **{"wid": started["wid"], "console": None, "evidence": []},
     }
 
 
@@ -275,7 +275,7 @@ def test_reboots(module: Run, one: Site) -> None:
 
 def test_what_takes_too_long_is_ended(module: Run, one: Site, kind: str) -> None:
     one.faulty(hang=True)
-    result = module("kadeploy", ask(one, one.node(1), description=one.describe(), timeout=3))
+    result = module("kadeploy", ask(one, one.node(1), description=one.describe(), timeout=8))
     assert result["failed"] and result["ko"] == [one.node(1)], result
     assert "timeout was over" in result["nodes"][one.node(1)]["message"]
     assert kind == "rest" or one.lines("ended.log") == result["wids"]
@@ -310,6 +310,26 @@ def end_stand_in_client(started: dict[str, Any]) -> None:
             if wid.exists() and wid.read_text() == started["wid"]:
                 os.kill(int(process.name), signal.SIGKILL)
                 shutil.rmtree(folder)
+
+
+def test_what_the_consoles_showed_is_kept(module: Run, one: Site, kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "consoles"
+    options = ask(one, one.node(1), one.node(2), description=one.describe(), consoles=str(folder))
+    refused = module("kadeploy", options)
+    folder.mkdir()
+    if kind == "rest":
+        assert "consoles: its REST API shows none; give the server without url" in refused["msg"]
+        return
+    assert f"site site1: consoles: {folder} is no folder" in refused["msg"] and not one.requests()
+    assert not module("kadeploy", options, check=True).get("failed") and not list(folder.iterdir())
+    (one.state / f"console-{one.node(1)}").write_bytes(b"\x1b[0mKernel panic\r\n")
+    one.faulty(hang=True)
+    result = module("kadeploy", {**options, "timeout": 4})
+    found = result["nodes"][one.node(1)]
+    assert found["console"] == str(folder / f"console-{one.node(1)}.log")
+    assert Path(found["console"]).read_bytes() == b"\x1b[0mKernel panic\r\n"
+    assert found["evidence"] == ["console: Kernel panic"] and result["nodes"][one.node(2)]["evidence"] == []
+    assert (one.state / f"console-{one.node(1)}.left").exists()
 
 
 def test_info_of_nodes_statistics_and_rates(module: Run, one: Site) -> None:

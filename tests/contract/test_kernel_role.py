@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from typing import Any
 import kernel_role_tree
 import kernel_trees
 import pytest
+from adhoc import CHECKOUT, run_playbook
 from conftest import snapshot
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 EXAMPLE = CHECKOUT / "inventories/grid5000/kernel_builder.yml"
 BUILDER = "builder:\n  hosts:\n    localhost:\n      ansible_connection: local\n"
 NFSROOT = "10.0.0.1:/srv/root,vers=3"
@@ -67,25 +65,7 @@ class Play:
             "oneimage_storage": str(self.folder / "srv"),
             "ansible_python_interpreter": sys.executable,
         }
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", "playbooks/kernel.yml"),
-                *("-i", str(inventory or self.inventory), "-e", json.dumps(extra), *arguments),
-            ],
-            cwd=CHECKOUT,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_SHOW_CUSTOM_STATS": "1",
-                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_playbook("playbooks/kernel.yml", str(inventory or self.inventory), extra, *arguments)
         self.output = done.stdout
         assert (done.returncode == 0) == succeeds, self.output
         self.changed = sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))

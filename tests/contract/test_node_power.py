@@ -88,7 +88,7 @@ class Bmc:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=90)
         if self.running():
             os.kill(int((self.folder / "pid").read_text()), signal.SIGTERM)
 

@@ -92,7 +92,7 @@ class Redfish:
 
     def end(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=90)
         if pid := self.machine():
             os.kill(pid, signal.SIGKILL)
 

@@ -7,16 +7,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from adhoc import run_playbook
 from conftest import snapshot
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 NODE = {
     "node_mac": "52:54:00:00:00:01",
     "node_address": "10.99.0.11",
@@ -44,24 +43,7 @@ def refused(folder: Path, reserved: dict[str, Any] | None = None, **variables: A
         **variables,
     }
     before = snapshot(storage)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "ansible", "playbook", "playbooks/deploy.yml"),
-            *("-i", str(folder / "hosts.yml"), "-e", json.dumps(extra)),
-        ],
-        cwd=CHECKOUT,
-        env={
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_playbook("playbooks/deploy.yml", str(folder / "hosts.yml"), extra)
     assert done.returncode != 0, done.stdout
     assert snapshot(storage) == before
     return " ".join(done.stdout.split())

@@ -7,19 +7,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import image_source
 import pytest
+from adhoc import run_playbook
 from conftest import snapshot
 
 pytestmark = pytest.mark.root
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class Play:
@@ -50,25 +48,7 @@ class Play:
             **{"capture_hosts": "all", "ansible_connection": "local"},
             "ansible_python_interpreter": sys.executable,
         }
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", "playbooks/capture.yml", "-i", hosts),
-                *("-e", json.dumps(extra), *arguments),
-            ],
-            cwd=CHECKOUT,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-                "ANSIBLE_NOCOLOR": "1",
-                "ANSIBLE_SHOW_CUSTOM_STATS": "1",
-                "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_playbook("playbooks/capture.yml", hosts, extra, *arguments)
         self.output = done.stdout
         assert (done.returncode == 0) == succeeds, self.output
         self.changed = sum(int(count) for count in re.findall(r"changed=(\d+)", self.output))

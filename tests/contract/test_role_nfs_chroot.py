@@ -7,20 +7,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_base
+from adhoc import run_playbook
 from conftest import snapshot
 
 pytestmark = pytest.mark.root
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 PLAYBOOK = """---
 - hosts: localhost
@@ -54,23 +52,7 @@ class Play:
         extra = {f"nfs_chroot_{name}": value for name, value in options.items()}
         fixed = {"nfs_chroot_install_tools": False, "facts": str(self.folder / "facts.json")}
         fixed["ansible_python_interpreter"] = sys.executable
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "ansible", "playbook", str(self.playbook), "-i", "localhost,"),
-                *("-e", json.dumps({**extra, **fixed}), *arguments),
-            ],
-            cwd=CHECKOUT,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".collections"),
-                "ANSIBLE_NOCOLOR": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = run_playbook(str(self.playbook), "localhost,", {**extra, **fixed}, *arguments)
         self.output = done.stdout
         assert (done.returncode == 0) == succeeds, self.output
         self.changed = int(re.findall(r"changed=(\d+)", self.output)[-1])
@@ -122,3 +104,47 @@ def test_bad_input_is_named_before_anything_is_written(
     play.run(succeeds=False, **wrong)
     assert message in play.output, play.output
     assert not (play.folder / "srv").exists()
+
+
+def test_a_root_from_a_tree_that_somebody_else_made(
+    play: Play, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As from the chroot that LTSP serves: a copy that is safe to share, of a tree that stays as it is."""
+    folder = tmp_path_factory.mktemp("ltsp")
+    tiny_base.make(folder)
+    tree, added = folder / "tree", {"packages": ["tiny"], "services": ["ssh"]}
+    added["files"] = [{"path": "/etc/added", "content": "yes\n"}]  # type: ignore[list-item]
+    before = snapshot(tree)
+    play.run("--check", tree=str(tree), additions=added)
+    assert play.changed > 0 and not (play.folder / "srv").exists()
+    play.run(tree=str(tree), additions=added)
+    root = Path(play.facts["result"]["path"])
+    assert play.facts["result"]["kernel"]["version"] == tiny_base.KERNEL
+    assert not list((root / "etc/ssh").glob("ssh_host_*")) and (root / "etc/machine-id").read_text() == ""
+    assert (root / "etc/added").read_text() == "yes\n"
+    assert (root / "etc/systemd/system/multi-user.target.wants/ssh.service").is_symlink()
+    assert snapshot(tree) == before
+    play.run(tree=str(tree), additions=added)
+    assert play.changed == 0
+    play.run(tree=str(tree), additions={"packages": ["tiny", "criu"]}, succeeds=False)
+    assert f"chroot {tree} apt-get install criu" in " ".join(play.output.split())
+
+
+def test_a_root_that_exists_is_taken_as_it_is(play: Play, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("old")
+    tiny_base.make(folder)
+    before = snapshot(folder)
+    play.playbook.write_text(
+        PLAYBOOK.replace("nfs_chroot\n", "nfs_chroot\n        tasks_from: existing\n", 1)
+    )
+    play.run(path=str(folder / "tree"))
+    assert play.changed == 0 and snapshot(folder) == before
+    result = play.facts["results"]["tiny"]
+    assert result["path"] == str(folder / "tree") and result["kernel"]["version"] == tiny_base.KERNEL
+    play.run(path=str(folder / "tree/etc"), succeeds=False)
+    assert "is no root: it has no bin and sbin" in play.output
+    play.run(path=str(folder / "tree"), kernel_version="2.6.30", succeeds=False)
+    assert "no kernel vmlinuz-2.6.30" in play.output
+    (folder / "tree/boot/vmlinuz-2").write_text("another")
+    play.run(path=str(folder / "tree"), succeeds=False)
+    assert f"vmlinuz-2, vmlinuz-{tiny_base.KERNEL}; say which" in " ".join(play.output.split())

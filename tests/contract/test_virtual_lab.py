@@ -93,7 +93,7 @@ def power(action: str, number: int = 1) -> str:
     return done.stdout.strip()
 
 
-def eventually(truth: Any, wanted: Any, patience: float = 30) -> None:
+def eventually(truth: Any, wanted: Any, patience: float = 90) -> None:
     """Wait until ``truth()`` equals ``wanted``."""
     deadline = time.monotonic() + patience
     while truth() != wanted:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""STAND-IN for kadeploy3, kareboot3, kapower3, kanodes3 and kastat3. They are not Kadeploy: see kadeploy_workflows.py.
+"""STAND-IN for kadeploy3, kareboot3, kapower3, kaconsole3, kanodes3 and kastat3. They are no Kadeploy: kadeploy_workflows.py.
 
 ``kadeploy_programs.py PROGRAM OPTIONS``. Options as in the ``-h`` of 3.3.11, outputs, files and exit codes as recorded. In
 the environment as for kaenv3, and KADEPLOY_STAND_IN_SITE, the domain of the nodes; KADEPLOY_STAND_IN_DOWN for a server
@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import os
 import pwd
+import select
 import signal
 import sys
 import time
+import tty
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -186,13 +188,37 @@ def table(site: Workflows, arguments: list[str]) -> None:
     print(statistics(site, options.operation, options.workflow_id), end="")
 
 
+def console(arguments: list[str]) -> None:
+    """Shows what KADEPLOY_STAND_IN_STATE/console-NODE gets, until ESC is typed four times; wants a terminal [source]."""
+    parser = Options(add_help=False, allow_abbrev=False)
+    parser.add_argument("-S", "--server")
+    parser.add_argument("-m", "--machine", required=True)
+    options = parser.parse_args(arguments)
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        fail("kaconsole3 needs a terminal")
+    tty.setraw(0)
+    shown = Path(os.environ["KADEPLOY_STAND_IN_STATE"], f"console-{options.machine}")
+    typed, offset = b"", 0
+    while typed[-4:] != b"\x1b" * 4:
+        text = shown.read_bytes()[offset:] if shown.exists() else b""
+        os.write(1, text)
+        offset += len(text)
+        if text.endswith(b"HANGUP\r\n"):
+            return
+        if select.select([0], [], [], 0.05)[0]:
+            typed += os.read(0, 64)
+    shown.with_name(shown.name + ".left").touch()
+
+
 def main(program: str, arguments: list[str]) -> None:
     if os.environ.get("KADEPLOY_STAND_IN_DOWN"):
         fail("The localhost server is unreachable")
     settings = Settings.of_environment()
     site = Workflows(settings, os.environ["KADEPLOY_STAND_IN_SITE"])
     user = os.environ.get("KADEPLOY_STAND_IN_USER") or pwd.getpwuid(os.geteuid()).pw_name
-    if program in KINDS:
+    if program == "kaconsole3":
+        console(arguments)
+    elif program in KINDS:
         workflow(site, KINDS[program], user, arguments)
     elif program == "kanodes3":
         nodes_states(site, arguments)

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_plan import boot_plan
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 
+JOIN = {"unknown_nodes": "allow", "range": "10.77.0.100-10.77.0.102"}
 NODE = {"name": "n1", "mac": "52-54-00-77-00-11", "address": "10.77.0.11"}
 
 
@@ -24,6 +25,7 @@ def declared(**changes: Any) -> dict[str, Any]:
         "domain": "",
         "range": "",
         "unknown_nodes": "deny",
+        "mac_prefixes": [],
         "storage": "/srv/oneimage",
         "nodes": [NODE],
         "dhcp": "dnsmasq",
@@ -63,6 +65,16 @@ def test_another_port_is_part_of_every_url() -> None:
 
 def test_no_answers_are_expected_of_foreign_dhcp() -> None:
     assert boot_plan(declared(dhcp="none"))["answers"] == []
+
+
+def test_unknown_nodes_have_names_and_may_be_told_by_their_macs() -> None:
+    node = {**NODE, "address": "10.77.0.101"}
+    plan = boot_plan(declared(nodes=[node], mac_prefixes=["52:54:00:77:00", "02-AB", "02:"], **JOIN))
+    assert plan["mac_masks"] == ["52:54:00:77:00:*", "02:ab:*:*:*:*", "02:*:*:*:*:*"]
+    assert plan["pool_names"] == [
+        {"name": "node-10-77-0-100", "address": "10.77.0.100"},
+        {"name": "node-10-77-0-102", "address": "10.77.0.102"},
+    ]
 
 
 def test_unknown_nodes_get_ipxe() -> None:
@@ -112,6 +124,11 @@ def test_everybody_only_where_that_is_asked_for() -> None:
         ({"range": "10.77.0.9-10.78.0.8"}, "range: 10.78.0.8 lies outside"),
         ({"range": "10.77.0.1-10.77.0.8"}, "holds the boot server's own address"),
         ({"unknown_nodes": "allow"}, "there is no range"),
+        ({"mac_prefixes": ["52:54:00"]}, "mac_prefixes says which unknown nodes are allowed, but"),
+        ({**JOIN, "mac_prefixes": ["5254"]}, 'mac_prefixes: "5254" is no beginning of a MAC address'),
+        ({**JOIN, "mac_prefixes": [""]}, 'mac_prefixes: "" is no beginning'),
+        ({**JOIN, "mac_prefixes": [NODE["mac"]]}, "is no beginning of a MAC address"),
+        ({**JOIN, "subnet": "10.0.0.0/8", "range": "10.100.0.0-10.255.0.0"}, "at most 65536"),
         ({"exports": [{"path": "/srv/a", "clients": "*"}]}, "/srv/a would be open to everybody"),
         (
             {"exports": [{"path": "/srv/a", "clients": "10.0.0.0/8"}]},

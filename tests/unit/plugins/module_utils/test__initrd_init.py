@@ -188,6 +188,21 @@ set_identity "$1"
     assert (tmp_path / "etc/resolv.conf").read_text() == resolvers
 
 
+def test_a_machine_that_nobody_named_is_called_by_its_address(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    command = """
+FACTS=$1/facts; busybox mkdir -p "$FACTS"
+hostname() { echo "$1" >"$FACTS/kernel"; }
+ln() { :; }
+mkdir() { case $* in *systemd*) ;; *) busybox mkdir "$@" ;; esac; }
+mac=$2 node_name='' address=10.77.0.100 resolvers='' domain='' root_mode=nfs_ro
+set_identity "$1"
+"""
+    shell(command, str(tmp_path), "52:54:00:00:00:01")
+    assert (tmp_path / "etc/hostname").read_text() == "node-10-77-0-100\n"
+    assert (tmp_path / "facts/kernel").read_text() == "node-10-77-0-100\n"
+
+
 def test_busybox_has_every_applet_that_the_scripts_use() -> None:
     if shutil.which("busybox") is None:
         pytest.skip("busybox is not installed")

@@ -12,11 +12,38 @@ import pytest
 from ansible_collections.oneimage.cluster.plugins.module_utils._error import ClusterError
 from ansible_collections.oneimage.cluster.plugins.module_utils._root_paths import (
     exists,
+    follow,
     inside,
     link_path,
     remove_path,
     write_path,
 )
+
+LINKS = {
+    "/bin": "usr/bin",
+    "/usr/bin/sh": "dash",
+    "/absolute": "/usr/lib",
+    "/up": "../../../etc",
+    "/a": "b",
+    "/b": "/a",
+    "/vmlinuz": "boot/vmlinuz-6.1",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "real"),
+    [
+        ("/bin/sh", "/usr/bin/dash"),
+        ("/absolute/x", "/usr/lib/x"),
+        ("/up/passwd", "/etc/passwd"),
+        ("/a", None),
+        ("vmlinuz", "/boot/vmlinuz-6.1"),
+        ("//usr/./bin/../lib//x", "/usr/lib/x"),
+        ("/../..", "/"),
+    ],
+)
+def test_links_never_lead_out_of_the_root(path: str, real: str | None) -> None:
+    assert follow(path, LINKS.get) == real
 
 
 @pytest.fixture

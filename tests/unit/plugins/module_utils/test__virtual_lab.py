@@ -177,6 +177,7 @@ def test_the_boot_server_shares_the_storage_at_its_own_path() -> None:
     assert declared.boot_server
     command = boot_server.run_command(declared, declared.boot_server, "image:1")
     assert "/var/lib/labs/a/srv:/var/lib/labs/a/srv" in command
+    assert "/var/lib/labs/a/nodes:/var/lib/labs/a/nodes:ro" in command  # where the consoles are
     assert command[command.index("--network") + 1] == "ns:/run/netns/oneimage-a-boot"
     assert command[-2:] == ["image:1", "/sbin/init"]
 
