@@ -10,6 +10,8 @@ SHELL := /bin/bash
 PYTHON       = $(shell setup/find-python 14 13 12 11)
 NODE_PYTHON := $(shell setup/find-python 9 2>/dev/null)
 BIN          = $(abspath .venv-test/bin)
+# Real programs on a busy machine are not always in time: what fails runs once more, a few tests at most, counted and printed.
+AGAIN        = --reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks
 COLLECTION   = .collections/ansible_collections/oneimage/cluster
 
 export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
@@ -48,7 +50,7 @@ sanity: checkers
 	setup/sanity .venv-test
 
 units: checkers
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest $(AGAIN) tests/unit
 
 # The modules run on the nodes' Python, from 3.9 on.
 units-node: test-packages
@@ -56,12 +58,12 @@ ifeq ($(NODE_PYTHON),)
 	@echo "SKIPPED: no Python 3.9 on this machine, the unit tests run on the newest Python only"
 else
 	setup/virtual-environment .venv-node $(NODE_PYTHON) requirements-test-node.txt
-	.venv-node/bin/python -m pytest tests/unit/plugins/module_utils tests/unit/roles
+	.venv-node/bin/python -m pytest --reruns 1 tests/unit/plugins/module_utils tests/unit/roles
 endif
 
 # One worker per core; the tests of one file share what it starts.
 contract: checkers
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/contract
+	$(BIN)/python -m pytest $(AGAIN) --numprocesses 2 --dist loadfile tests/contract
 
 # The lab's own kernel: compiled once into /var/cache/oneimage/kernels, again only when source, configuration or toolchain change.
 kernel: checkers
