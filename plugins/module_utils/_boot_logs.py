@@ -26,7 +26,11 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage impor
 )
 from ansible_collections.oneimage.cluster.plugins.module_utils._command import run
 
-GREETING_TIMEOUT = 2.0
+OFTEN = (2.0, 2.0)
+"""Seconds to wait for a connection and for the first line, where a node is asked again anyway."""
+ONCE = (5.0, 30.0)
+"""The same where it is asked but once: who is too busy to greet at once must not be taken for one that is off, and
+powered. One that is off does not even connect."""
 REFRESH_SECONDS = 3.0
 FIRST_TAIL = 4 * 2**20
 """Bytes of a log that are read at first: enough for the boots of a while, whatever a server's log has grown to."""
@@ -53,13 +57,14 @@ def log(path: Path) -> list[str]:
     return []
 
 
-def greeting(address: str) -> str:
-    """The first line of the ssh server at ``address``, or nothing."""
+def greeting(address: str, patience: tuple[float, float] = OFTEN) -> str:
+    """The first line of the ssh server at ``address``, or nothing; ``patience`` is ``OFTEN`` or ``ONCE``."""
+    connect, greet = patience
     with (
         contextlib.suppress(OSError),
-        socket.create_connection((address, 22), GREETING_TIMEOUT) as connection,
+        socket.create_connection((address, 22), connect) as connection,
     ):
-        connection.settimeout(GREETING_TIMEOUT)
+        connection.settimeout(greet)
         said = connection.recv(255).split(b"\r\n")[0].decode("ascii", "replace")
         return said if said.startswith("SSH-") else ""
     return ""

@@ -43,7 +43,10 @@ options:
     type: float
     default: 0
   wait:
-    description: Seconds to wait for all the nodes, done by the controller; V(0) looks once.
+    description:
+      - Seconds to wait for all the nodes, done by the controller.
+      - V(0) looks once, and then gives a node that is too busy to greet at once half a minute, so that it is not taken for
+        one that is off.
     type: int
     default: 0
   interval:
@@ -111,13 +114,20 @@ now:
 """
 
 import concurrent.futures
+import functools
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.oneimage.cluster.plugins.module_utils._boot_logs import greeting, journal, log
+from ansible_collections.oneimage.cluster.plugins.module_utils._boot_logs import (
+    OFTEN,
+    ONCE,
+    greeting,
+    journal,
+    log,
+)
 from ansible_collections.oneimage.cluster.plugins.module_utils._boot_stage import (
     dnsmasq_events,
     nginx_events,
@@ -131,8 +141,9 @@ from ansible_collections.oneimage.cluster.plugins.module_utils._timeline import 
 def look(options: dict[str, Any]) -> dict[str, Any]:
     nodes = [{**node, "mac": (node["mac"] or "").lower()} for node in options["nodes"]]
     addresses = [node["address"] for node in nodes]
+    ask = functools.partial(greeting, patience=OFTEN if options["wait"] else ONCE)
     with concurrent.futures.ThreadPoolExecutor(max_workers=64) as pool:
-        answering = {address: said for address, said in zip(addresses, pool.map(greeting, addresses)) if said}
+        answering = {address: said for address, said in zip(addresses, pool.map(ask, addresses)) if said}
     logs = Path(options["logs"])
     events = [
         *dnsmasq_events(journal(options["since"]), options["tree"]),

@@ -33,10 +33,10 @@ def logs(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def greeting(address: str, mute: int = 0) -> Iterator[None]:
+def greeting(address: str, mute: int = 0, busy: float = 0) -> Iterator[None]:
     """Stands in for the sshd of a node: says the first line of the protocol, which is all that is asked of it.
 
-    To the first ``mute`` that ask it says nothing.
+    To the first ``mute`` that ask it says nothing, and to all others after ``busy`` seconds.
     """
     asked = itertools.count(1)
     with socket.create_server((address, 22)) as server:
@@ -49,6 +49,7 @@ def greeting(address: str, mute: int = 0) -> Iterator[None]:
                     return
                 with connection:
                     if next(asked) > mute:
+                        time.sleep(busy)
                         connection.sendall(b"SSH-2.0-stand-in\r\n")
 
         threading.Thread(target=greet, daemon=True).start()
@@ -93,6 +94,13 @@ def test_each_node_is_at_its_stage(module: Run, logs: Path, greeter: None, check
     assert [step["stage"] for step in result["nodes"]["node2"]["timeline"]] == ["kernel", "initrd"]
     assert result["waiting"] == ["node2"]
     assert snapshot(logs) == before
+
+
+@pytest.mark.root
+def test_one_look_does_not_take_a_busy_node_for_one_that_is_off(module: Run, tmp_path: Path) -> None:
+    with greeting(ADDRESS, busy=4):
+        result = module("boot_stage_info", {"nodes": NODES, "logs": str(tmp_path)})
+    assert result["waiting"] == ["node2"]
 
 
 def test_without_logs_nothing_is_known(module: Run, tmp_path: Path) -> None:
