@@ -59,7 +59,10 @@ ROLE = """
       address: 127.77.0.99
       firmware: bios
       loader: ipxe
-      bmc: {driver: command, commands: {'on': [cp, 'on', state], 'off': [cp, 'off', state], status: [cat, state]}}
+      bmc:
+        driver: command
+        commands: {'on': [cp, 'on', "{{ state }}"], 'off': [cp, 'off', "{{ state }}"], status: [cat, "{{ state }}"]}
+    state: "state-{{ inventory_hostname }}"  # nodes are switched at the same time
   tasks:
     - ansible.builtin.include_role:
         name: oneimage.cluster.node_boot
@@ -203,15 +206,20 @@ def test_wrong_options_are_one_clear_error(tmp_path: Path, options: str, words: 
 
 @pytest.mark.parametrize("allowed, powered", [(False, False), ("n3.s.org", True)])
 def test_node_boot_powers_nothing_before_the_guard(tmp_path: Path, allowed: Any, powered: bool) -> None:
-    for name, text in (("on", "on"), ("off", "off"), ("state", "off, and never switched")):
-        (tmp_path / name).write_text(text)
-    declared = ROLE.replace(", state]", f", {tmp_path}/state]").replace("[cp, '", f"[cp, '{tmp_path}/")
+    states = [tmp_path / f"state-n{number}.s.org" for number in (1, 2, 3)]
+    for path in (tmp_path / "on", tmp_path / "off"):
+        path.write_text(path.name)
+    for path in states:
+        path.write_text("off, and never switched")
+    declared = ROLE.replace("[cp, '", f"[cp, '{tmp_path}/").replace("state-", f"{tmp_path}/state-")
     (tmp_path / "role.yml").write_text(declared)
     (tmp_path / "hosts.yml").write_text(json.dumps(inventory()))
     allow = json.dumps({"node_boot_allow_outside_reservation": allowed})
     done = run_playbook(tmp_path, "-i", "hosts.yml", "-e", allow, "role.yml")
     assert ("outside the reservation: n3.s.org" in done.stdout) is not powered, done.stdout
-    assert ((tmp_path / "state").read_text() == "on") is powered, done.stdout
+    assert {path.read_text() for path in states} == {"on" if powered else "off, and never switched"}, (
+        done.stdout
+    )
 
 
 @pytest.mark.parametrize(
