@@ -16,6 +16,8 @@ COLLECTION   = .collections/ansible_collections/oneimage/cluster
 
 export ANSIBLE_COLLECTIONS_PATH := $(abspath .collections)
 export ANSIBLE_CONFIG           := $(abspath ansible.cfg)
+# The tests start thousands of processes: none is to compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PLAYBOOK     = .venv/bin/ansible-playbook -i inventories/lab
 
 .PHONY: demo demo-down test lint sanity units units-node kernel contract contract-aside molecule deploy ssi boot bench purge packages test-packages runtime checkers
