@@ -19,6 +19,7 @@ SETTINGS = {
     "ANSIBLE_NOCOLOR": "true",
     "ANSIBLE_SHOW_CUSTOM_STATS": "true",
 }
+"""What the tests read of Ansible's output is JSON without colors: molecule asks for colors wherever TERM says xterm."""
 
 
 def start(playbook: str, *words: str) -> subprocess.Popen[str]:

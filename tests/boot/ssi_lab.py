@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from conftest import CHECKOUT, INVENTORY, declared
+from playbook_run import SETTINGS
 from testinfra.host import Host
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._virtual_lab_node import ACCELERATORS, QEMU
@@ -135,7 +136,7 @@ def task(host: str, module: str, **options: Any) -> dict[str, Any]:
     done = subprocess.run(
         [program, host, "-i", INVENTORY, "-m", f"oneimage.cluster.{module}", "-a", json.dumps(options)],
         cwd=CHECKOUT,
-        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_NOCOLOR": "true"},
+        env={**os.environ, **SETTINGS},
         capture_output=True,
         text=True,
         timeout=900,
