@@ -53,8 +53,11 @@ class Walk:
         self.links: dict[tuple[int, int], str] = {}
         pending = [""]
         while pending:
+            self.noted: list[str] = []
             folders = self.folder(pending.pop())
             pending.extend(reversed(folders))
+            # one call for a folder: a root has 10^5 members
+            self.digest.update("".join(self.noted).encode("utf-8", "surrogateescape"))
         self.tree.fingerprint = self.digest.hexdigest()
         return self.tree
 
@@ -80,8 +83,11 @@ class Walk:
                 continue
             if self.neutralise(name, status):
                 continue
+            try:
+                self.note(name, entry.path, status)
+            except FileNotFoundError:
+                continue
             self.tree.members.append(name)
-            self.note(name, entry.path, status)
             if stat.S_ISDIR(status.st_mode):
                 folders.append(name)
             elif watched and stat.S_ISREG(status.st_mode):
@@ -111,34 +117,35 @@ class Walk:
             return False
         self.tree.acted.add(rule)
         # the content is not archived, so that another one is no change
-        self.digest.update(f"{name}\0{rule}\0{status.st_mode}\0".encode("utf-8", "surrogateescape"))
+        self.noted.append(f"{name}\0{rule}\0{status.st_mode}\0\0")
         return True
 
     def note(self, name: str, path: str, status: os.stat_result) -> None:
-        """Add one member to the digest: all that the archive holds of it, content by size and times."""
+        """Add one member to the digest: all that the archive holds of it, content by size and times.
+
+        No field is empty and each ends with a zero byte, as does the member: no two states give the same text.
+        """
         mode = status.st_mode
         time = status.st_mtime_ns if self.clamp is None else min(status.st_mtime_ns, self.clamp * 10**9)
-        facts: tuple[object, ...]
         if stat.S_ISREG(mode):
             # the time of change betrays content that was written under an old modification time, as packages do
-            facts = (status.st_size, time, status.st_ctime_ns)
+            facts = f"{status.st_size}\0{time}\0{status.st_ctime_ns}\0"
         elif stat.S_ISDIR(mode):
-            facts = () if self.hygiene.restless(name) or self.own(f"{name}/") else (time,)
+            facts = "" if self.hygiene.restless(name) or self.own(f"{name}/") else f"{time}\0"
         elif stat.S_ISLNK(mode):
-            facts = (time, os.readlink(path))
+            facts = f"{time}\0{os.readlink(path)}\0"
         else:
-            facts = (time, status.st_rdev)
+            facts = f"{time}\0{status.st_rdev}\0"
         if status.st_nlink > 1 and not stat.S_ISDIR(mode):
-            facts += (self.links.setdefault((status.st_dev, status.st_ino), name),)
-        line = repr((name, mode, status.st_uid, status.st_gid, facts))
-        self.digest.update(line.encode("utf-8", "surrogateescape"))
+            facts += f"/{self.links.setdefault((status.st_dev, status.st_ino), name)}\0"
         try:
             for attribute in sorted(os.listxattr(path, follow_symlinks=False)):
                 self.tree.attributes.add(attribute)
                 value = os.getxattr(path, attribute, follow_symlinks=False)
-                self.digest.update(os.fsencode(attribute) + b"\0" + value)
+                facts += f"{attribute}={value.hex()}\0"
         except OSError:
             pass  # a file system without attributes, or a file that is gone by now
+        self.noted.append(f"{name}\0{mode}\0{status.st_uid}\0{status.st_gid}\0{facts}\0")
 
     def search(self, name: str, path: str) -> None:
         rule = self.scan.candidate(name)

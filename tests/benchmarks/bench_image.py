@@ -3,7 +3,8 @@
 The guides say ``tar --posix --numeric-owner --one-file-system -zcf`` for a root and ``dd | gzip`` for a partition.
 CPU seconds of all processes, wall seconds and bytes; medians of paired rounds, each in the other order than the last.
 Hygiene is off, so that both archive the same; every image is restored by plain tar, or ``zcat | dd``, and compared.
-What is archived is in the page cache, read anew before each round: a host can take the cache of an idle machine away.
+What is archived is in the page cache, and so are the programs, read anew before each round: a host can take the cache of an
+idle machine away.
 """
 
 from __future__ import annotations
@@ -123,9 +124,16 @@ def partition(root: Path, scratch: Path) -> Path:
 
 
 def warm(source: Path) -> None:
-    """Have all that ``source`` holds in the page cache; tar would not read what it writes to /dev/null."""
+    """Have all that ``source`` holds in the page cache, and the programs; tar would not read what it writes to /dev/null."""
     argv = ["find", source, "-type", "f", "-exec", "cat", "{}", "+"]
     subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as folder:
+        little = Path(folder, "little")
+        little.mkdir()
+        little.joinpath("file").touch()
+        made(Path(folder, "little.tgz"), ["tar", "-zcf", Path(folder, "little.tgz"), "-C", little, "."])
+        for suffix in ("gz", "zst"):
+            module(little, Path(folder, f"little.tar.{suffix}"))
 
 
 def made(target: Path, argv: list[Any]) -> Path:
