@@ -26,7 +26,7 @@ import bench_initrd
 
 from ansible_collections.oneimage.cluster.plugins.module_utils._image_hygiene import HYGIENE, SECRETS
 
-ROUNDS = 2
+ROUNDS = 3
 MODULE = "ansible_collections.oneimage.cluster.plugins.modules.image_archive"
 DEVICE_SIZE = 4 << 30
 DELETED = 500 << 20
