@@ -170,6 +170,7 @@ def test_round_robin_gives_each_new_process_to_the_next_node(
             240,
             "one is on node2, and the other one on node3",
         )
+        assert [lab.where(nodes["node1"], pid) for pid in started] == [ids["node2"], ids["node3"]]
     finally:
         lab.task("node1", "ssi_scheduler", flavour="mainline", tree={}, exact=True)
         lab.end(nodes.values(), started)
