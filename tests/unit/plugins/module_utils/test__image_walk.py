@@ -25,12 +25,19 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "usr/bin/true").write_text("true")
     (tmp_path / "usr/lib").symlink_to("bin")
-    os.link(tmp_path / "usr/bin/true", tmp_path / "usr/bin/yes")
+    settle(tmp_path)
     return tmp_path
 
 
+def settle(root: Path) -> None:
+    """One time for all but regular files, so that a fingerprint has no other reason to differ than what a test changes."""
+    for path in root.rglob("*"):
+        if path.is_symlink() or path.is_dir():
+            os.utime(path, ns=(0, 0), follow_symlinks=False)
+
+
 def test_folders_follow_their_neighbours(root: Path) -> None:
-    assert walk(root).members == ["usr", "usr/bin", "usr/lib", "usr/bin/true", "usr/bin/yes"]
+    assert walk(root).members == ["usr", "usr/bin", "usr/lib", "usr/bin/true"]
 
 
 def other_target(root: Path) -> None:
@@ -38,39 +45,45 @@ def other_target(root: Path) -> None:
     (root / "usr/lib").symlink_to("sbin")
 
 
-def other_link(root: Path) -> None:
-    """A copy in the place of a hard link."""
-    (root / "usr/bin/yes").unlink()
-    (root / "usr/bin/yes").write_text("true")
+def other_content(root: Path) -> None:
+    """Of the same size, under the old time."""
+    file = root / "usr/bin/true"
+    old = file.stat().st_mtime_ns
+    file.write_text("talk")
+    os.utime(file, ns=(old, old))
 
 
 @pytest.mark.parametrize(
     "change",
     [
         other_target,
-        other_link,
-        lambda root: (root / "usr/bin/true").chmod(0o700),
-        lambda root: (root / "usr/bin/true").write_text("talk"),
-        lambda root: (root / "usr/bin/true").rename(root / "usr/bin/false"),
-        lambda root: os.utime(root / "usr/bin", ns=(0, 0)),
+        other_content,
+        lambda root: (root / "usr/bin").chmod(0o700),
+        lambda root: (root / "usr/lib").rename(root / "usr/lib64"),
     ],
-    ids=["target", "hard link", "mode", "content", "name", "time of a folder"],
+    ids=["target", "content", "mode", "name"],
 )
 def test_another_state_has_another_fingerprint(root: Path, change: Callable[[Path], None]) -> None:
     before = walk(root).fingerprint
+    settle(root)
     assert walk(root).fingerprint == before
     change(root)
+    settle(root)
     assert walk(root).fingerprint != before
 
 
-@pytest.mark.parametrize("name", ["usr/lib", "usr/bin/yes"])
-def test_what_goes_while_it_is_read_is_left_out(root: Path, name: str) -> None:
+def test_the_time_of_a_folder_counts(root: Path) -> None:
+    before = walk(root).fingerprint
+    os.utime(root / "usr/bin", ns=(1, 1))
+    assert walk(root).fingerprint != before
+
+
+def test_a_link_that_goes_while_it_is_read_is_left_out(root: Path) -> None:
+    """A file that goes stays in the list, for tar to tell of."""
+
     def own(path: str) -> bool:
-        if path == name:
-            (root / name).unlink()
+        if path in ("usr/lib", "usr/bin/true"):
+            (root / path).unlink()
         return False
 
-    members = walk(root, own).members
-    assert "usr/bin/true" in members
-    # tar warns of a file that is gone; what a link led to cannot be told any more
-    assert (name in members) == (name != "usr/lib")
+    assert walk(root, own).members == ["usr", "usr/bin", "usr/bin/true"]
